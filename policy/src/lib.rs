@@ -1,0 +1,19 @@
+//! May this call happen? What the manifest declared, what the operator granted, and the decision with its reasons.
+//!
+//! Pure: no file, clock, environment or task. [`PermittedCall`] is made only here, by [`authorize`].
+
+mod authorize;
+mod call;
+mod declared;
+mod denial;
+mod grant;
+mod level;
+mod plugin;
+
+pub use authorize::{Standing, authorize, readiness};
+pub use call::{Allowed, PermittedCall, ResolvedCall, SecretValue, SessionId, TraceId};
+pub use declared::Declared;
+pub use denial::{Denial, Missing};
+pub use grant::{Grant, GrantError, Grants, Scope};
+pub use level::Level;
+pub use plugin::{Plugin, Source};
