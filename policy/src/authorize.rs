@@ -57,7 +57,12 @@ pub fn readiness(declared: &Declared, standing: &Standing<'_>) -> Result<Allowed
     if !missing.is_empty() {
         return Err(missing);
     }
-    let secrets = standing.secrets.iter().filter(|(name, _)| names.contains(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let secrets = standing
+        .secrets
+        .iter()
+        .filter(|(name, _)| names.contains(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     Ok(Allowed { powers, secrets, config: standing.config.clone(), least_level: Some(least_level) })
 }
 

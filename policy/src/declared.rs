@@ -42,7 +42,12 @@ impl Declared {
         Self {
             powers,
             hosts: manifest.network.as_ref().map(|network| network.hosts.clone()).unwrap_or_default(),
-            required_secrets: manifest.secrets.iter().filter(|secret| secret.required).map(|secret| secret.name.clone()).collect(),
+            required_secrets: manifest
+                .secrets
+                .iter()
+                .filter(|secret| secret.required)
+                .map(|secret| secret.name.clone())
+                .collect(),
             secrets: manifest.secrets.iter().map(|secret| secret.name.clone()).collect(),
         }
     }

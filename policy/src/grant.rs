@@ -98,7 +98,9 @@ impl Grants {
     #[must_use]
     pub fn of(&self, plugin: &Plugin, declared: &Declared) -> Option<&Grant> {
         let digest = declared.digest();
-        self.grants.iter().find(|grant| grant.plugin == plugin.manifest.name && grant.source == plugin.source && grant.declared == digest)
+        self.grants
+            .iter()
+            .find(|grant| grant.plugin == plugin.manifest.name && grant.source == plugin.source && grant.declared == digest)
     }
 
     /// Gives a power, or widens its scope.
