@@ -1,0 +1,178 @@
+//! The groups of `cargo xtask test`, in the order they run: cheap and local first, what others wrote last.
+
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::run::{self, Checkout, Outcome};
+use crate::test::Options;
+use crate::tidy;
+use crate::toolchain::{self, Part};
+
+/// One group.
+pub(crate) struct Group {
+    /// Name for `--only`.
+    pub(crate) name: &'static str,
+    /// One line on what it does.
+    pub(crate) what: &'static str,
+    /// What must be set up before.
+    pub(crate) needs: &'static [Part],
+    /// Runs it.
+    pub(crate) run: fn(&Checkout, &Options) -> Result<Outcome>,
+}
+
+const WORKER: &str = "executors/python/worker/Cargo.toml";
+const MINUTE: u64 = 60;
+
+/// Every group.
+pub(crate) const GROUPS: &[Group] = &[
+    Group { name: "fmt", what: "rustfmt, both workspaces", needs: &[], run: fmt },
+    Group { name: "tidy", what: "the invariants of ARCHITECTURE.md, licences, bans, sources", needs: &[], run: tidy_group },
+    Group { name: "clippy", what: "clippy without a warning, both workspaces", needs: &[], run: clippy },
+    Group { name: "build", what: "the binary that the following groups use", needs: &[], run: build },
+    Group {
+        name: "rust",
+        what: "every Rust test: crates, CLI, HTTP, signals, attacks on the sandbox",
+        needs: &[Part::Python("plugins")],
+        run: rust,
+    },
+    Group {
+        name: "runtime",
+        what: "the runtime inside the sandbox, alone (pytest)",
+        needs: &[Part::Python("plugins")],
+        run: runtime,
+    },
+    Group { name: "plugins", what: "the first-party plugins, alone (pytest)", needs: &[Part::Python("plugins")], run: plugins },
+    Group {
+        name: "clients",
+        what: "MCP clients that others wrote: Python SDK, FastMCP, LangChain, TypeScript SDK v1 and v2, Inspector",
+        needs: &[Part::Python("modern"), Part::Python("langchain"), Part::Node],
+        run: clients,
+    },
+    Group {
+        name: "conformance",
+        what: "the official conformance suite, both eras, strict baselines",
+        needs: &[Part::Node],
+        run: conformance,
+    },
+    Group { name: "soak", what: "plugin crashes against a running server", needs: &[], run: soak },
+    Group {
+        name: "deny",
+        what: "cargo-deny, where it is installed (tidy checks the same lists everywhere)",
+        needs: &[],
+        run: deny,
+    },
+];
+
+fn fmt(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let commands =
+        vec![checkout.cargo(&["fmt", "--all", "--check"]), checkout.cargo(&["fmt", "--manifest-path", WORKER, "--check"])];
+    run::all(&checkout.log("fmt"), Duration::from_secs(5 * MINUTE), commands)
+}
+
+fn tidy_group(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let results = tidy::run(&checkout.root)?;
+    let rules = results.len();
+    let findings: Vec<String> = results
+        .into_iter()
+        .flat_map(|(rule, findings)| findings.into_iter().map(move |finding| format!("    {rule}: {finding}")))
+        .collect();
+    if findings.is_empty() {
+        return Ok(Outcome::Passed(format!("{rules} rules")));
+    }
+    Ok(Outcome::Failed(format!("{} findings\n{}", findings.len(), findings.join("\n"))))
+}
+
+fn clippy(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let commands = vec![
+        checkout.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+        worker(checkout, checkout.cargo(&["clippy", "--manifest-path", WORKER, "--locked", "--", "-D", "warnings"])),
+    ];
+    run::all(&checkout.log("clippy"), Duration::from_secs(40 * MINUTE), commands)
+}
+
+/// The worker crate is compiled as the build script of the executor compiles it: for any interpreter, linked to none.
+fn worker(checkout: &Checkout, mut command: Command) -> Command {
+    command
+        .env("PYO3_BUILD_EXTENSION_MODULE", "1")
+        .env("PYO3_NO_PYTHON", "1")
+        .env("CARGO_TARGET_DIR", checkout.work.join("worker"));
+    command
+}
+
+fn build(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    // The whole workspace, so that features are unified as in `cargo test --workspace` and nothing is compiled twice.
+    let command = checkout.cargo(&["build", "--workspace", "--bins", "--locked"]);
+    run::all(&checkout.log("build"), Duration::from_secs(40 * MINUTE), vec![command])
+}
+
+fn rust(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let mut command = checkout.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.env("PEGBOARD_BIN", binary(checkout)).env("PEGBOARD_TEST_PYTHON", toolchain::python(checkout, "plugins"));
+    run::all(&checkout.log("rust"), Duration::from_secs(40 * MINUTE), vec![command])
+}
+
+fn runtime(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    run::all(&checkout.log("runtime"), Duration::from_secs(10 * MINUTE), vec![pytest(checkout, "executors/python/runtime/tests")])
+}
+
+fn plugins(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    run::all(&checkout.log("plugins"), Duration::from_secs(15 * MINUTE), vec![pytest(checkout, "plugins")])
+}
+
+/// pytest's caches stay out of the tree.
+fn pytest(checkout: &Checkout, folder: &str) -> Command {
+    let mut command = checkout.command(toolchain::python(checkout, "plugins"));
+    command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", folder]);
+    command
+}
+
+fn clients(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let mut command = ours(checkout, "clients");
+    command.arg("--scripts").arg(checkout.root.join("tests/clients/python"));
+    command.arg("--modern").arg(toolchain::python(checkout, "modern"));
+    command.arg("--langchain").arg(toolchain::python(checkout, "langchain"));
+    command.arg("--node").arg(toolchain::node_packages(checkout));
+    command.env("PATH", toolchain::node_path(checkout)?);
+    run::all(&checkout.log("clients"), Duration::from_secs(20 * MINUTE), vec![command])
+}
+
+fn conformance(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let mut command = ours(checkout, "conformance");
+    command.arg("--node").arg(toolchain::node_packages(checkout));
+    command.arg("--baselines").arg(checkout.root.join("tests/conformance"));
+    command.arg("--reports").arg(checkout.work.join("conformance"));
+    command.env("PATH", toolchain::node_path(checkout)?);
+    run::all(&checkout.log("conformance"), Duration::from_secs(20 * MINUTE), vec![command])
+}
+
+fn soak(checkout: &Checkout, options: &Options) -> Result<Outcome> {
+    let mut command = ours(checkout, "soak");
+    command.arg(options.crashes.to_string());
+    run::all(&checkout.log("soak"), Duration::from_secs(60 * MINUTE), vec![command])
+}
+
+fn deny(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    // Not a gap when it is absent: tidy reads the same deny.toml and checks the same three things.
+    if checkout.cargo(&["deny", "--version"]).output().is_ok_and(|output| !output.status.success()) {
+        return Ok(Outcome::Passed("cargo-deny is not installed; licences, bans and sources were checked by tidy".into()));
+    }
+    let check = |manifest: &str| {
+        checkout.cargo(&["deny", "--offline", "--manifest-path", manifest, "check", "licenses", "bans", "sources"])
+    };
+    run::all(&checkout.log("deny"), Duration::from_secs(5 * MINUTE), vec![check("Cargo.toml"), check(WORKER)])
+}
+
+/// A program of the tests crate, built by the group `build`.
+fn ours(checkout: &Checkout, name: &str) -> Command {
+    let mut command = checkout.command("cargo");
+    command.args(["run", "--quiet", "--locked", "--package", "pegboard-tests", "--bin", name, "--"]);
+    command.env("PEGBOARD_BIN", binary(checkout));
+    command
+}
+
+fn binary(checkout: &Checkout) -> OsString {
+    checkout.target.join("debug/pegboard").into_os_string()
+}
