@@ -122,7 +122,10 @@ class Plugin:
         )
         if done.returncode != 0:
             raise ToolFailed(done.stderr.strip())
-        return json.loads(done.stdout)
+        answer = json.loads(done.stdout)
+        if isinstance(answer, dict) and answer.get("success") is False:
+            raise ToolFailed(answer["error"])
+        return answer
 
     def check_example(self, tool: str, example: dict[str, Any]) -> None:
         """Calls an example of the manifest and compares with its golden result."""
