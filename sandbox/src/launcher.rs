@@ -3,7 +3,7 @@
 //!
 //! It runs before any thread exists, with an empty environment, and trusts only what comes over its standard input.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 
 use rustix::process::{PidfdFlags, getegid, geteuid, getpid, getppid, getsid, pidfd_open, setsid};
 use rustix::thread::UnshareFlags;
@@ -20,10 +20,11 @@ pub(crate) const NOT_STARTED: i32 = 126;
 
 /// Runs the launcher. Standard input is the lifeline: the jail comes over it, and its end is the order to kill everything.
 pub fn launcher_main() -> ! {
-    // Whatever the parent leaked is gone before anything else happens.
-    let closed = sys::close_from(3);
     let lifeline = sys::take_standard_fd(0);
-    let code = match closed.at(Step::ReadJail, "close_range").and_then(|()| receive(&lifeline)) {
+    // Whatever the parent leaked is gone before anything else happens. 3 is kept occupied until the program's control socket gets
+    // there: a descriptor that happened to be opened as 3 would be replaced by it.
+    let reserved = sys::close_from(3).and_then(|()| sys::dup_onto(lifeline.as_fd(), 3));
+    let code = match reserved.at(Step::ReadJail, "close_range").and_then(|()| receive(&lifeline)) {
         Ok((jail, control, status)) => launch(jail, lifeline, control, status),
         Err(_) => NOT_STARTED,
     };
@@ -40,7 +41,8 @@ fn receive(lifeline: &OwnedFd) -> Result<(Jail, OwnedFd, OwnedFd), StepError> {
 fn launch(jail: Jail, lifeline: OwnedFd, control: OwnedFd, status: OwnedFd) -> i32 {
     match fork_confined(&jail) {
         Ok((Split::Child(entrance), _)) => {
-            drop(lifeline);
+            // Not closed, for the same reason as 3: it is replaced in step 13, before the program starts.
+            let _ = lifeline.into_raw_fd();
             let error = enter::enter(&jail, &entrance, control, &status);
             wire::write_line(&status, &Word::Failed(error));
             NOT_STARTED
