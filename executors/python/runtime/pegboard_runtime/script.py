@@ -70,7 +70,6 @@ class ScriptTool(LoadedTool):
         kept = (sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.path, sys.modules.get("__main__"))
         main = self.module_type("__main__")
         main.__file__ = self.file
-        main.__builtins__ = __builtins__
         sys.stdin = self.io.TextIOWrapper(self.io.BytesIO(dumps(document)), encoding="utf-8")
         sys.stdout = self.io.TextIOWrapper(out.stream, encoding="utf-8", errors="surrogateescape", write_through=True)
         sys.stderr = self.io.TextIOWrapper(errors.stream, encoding="utf-8", errors="backslashreplace", write_through=True)

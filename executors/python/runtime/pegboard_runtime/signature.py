@@ -3,6 +3,7 @@
 What the annotations mean as a schema is in `describe.py`, what they mean for values in `coerce.py`.
 """
 
+import sys
 from types import CodeType, FunctionType, MethodType
 
 from .stdlib import stdlib
@@ -100,3 +101,23 @@ def config_parameter(parameters: Parameters) -> "str | None":
         if name in parameters.names and any(word in text for word in _CONFIG_TYPES):
             return name
     return None
+
+
+def hints_of(target: object, root: str) -> dict:
+    """The annotations of a function or class as types; those that can't be evaluated are left out."""
+    typing = stdlib("typing", root)
+    function = target.__func__ if type(target) is MethodType else target
+    while type(function) is FunctionType and hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:  # noqa: BLE001 - one bad name spoils all; each is tried alone
+        pass
+    names = getattr(function, "__globals__", None) or getattr(sys.modules.get(getattr(function, "__module__", "")), "__dict__", {})
+    found = {}
+    for name, annotation in annotations_of(function).items():
+        try:
+            found[name] = eval(annotation, dict(names)) if type(annotation) is str else annotation  # noqa: S307 - the plugin's own text
+        except Exception:  # noqa: BLE001
+            continue
+    return found

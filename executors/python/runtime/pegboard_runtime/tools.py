@@ -4,6 +4,7 @@ Also the envelope `{"success": …}` that functions, lifecycle classes and scrip
 context and returns what the plugin returned; running coroutines, faults and logs are `contracts.py`'s.
 """
 
+from .coerce import coerced, converters, whole
 from .content import shape, shape_outputs
 from .encode import plain
 from .faults import ToolFault, text_of
@@ -83,7 +84,7 @@ class RunTool(LoadedTool):
         if self.model is not None:
             args = self.validated(args)
         elif self.coerce is not None:
-            args = self.coerce(args)
+            args = coerced(args, self.coerce)
         if self.context or self.extra or self.config is not None:
             args = {**args, **self.extra}
             if self.context:
@@ -177,15 +178,13 @@ def handled(handler: object, error: BaseException, default: str) -> "str | None"
     return str(handler)
 
 
-def coercion(parameters: Parameters, target: object, root: str) -> object:
-    """A function that turns JSON values into what the annotations say, or `None` where they say nothing special."""
-    if all(annotation in _JSON_TYPES for annotation in parameters.annotations.values() if type(annotation) in (type, str)) and all(
-        type(annotation) in (type, str) for annotation in parameters.annotations.values()
-    ):
-        return None
-    from .coerce import converters
-
-    return converters(parameters, target, root)
+def coercion(parameters: Parameters, target: object, root: str) -> "dict | None":
+    """Converters by parameter, for what the annotations ask beyond JSON's own types; `None` where they ask nothing."""
+    kinds = parameters.annotations
+    if all(type(kind) in (type, str) and kind in _JSON_TYPES for kind in kinds.values()):
+        # The common case must not load `typing`.
+        return {name: whole for name in parameters.names if kinds.get(name) in (int, "int")} or None
+    return converters(parameters, target, root) or None
 
 
 _JSON_TYPES = frozenset((str, int, float, bool, list, dict, object, "str", "int", "float", "bool", "list", "dict", "object", "Any", "None"))
@@ -233,7 +232,7 @@ class FunctionTool(LoadedTool):
     def invoke(self, args: dict, context: object) -> object:
         if self.style == "keywords":
             if self.coerce is not None:
-                args = self.coerce(args)
+                args = coerced(args, self.coerce)
             if self.context:
                 args = {**args, "context": context.mapping()}
             return self.call(**args)
