@@ -113,7 +113,7 @@ class Plugin:
 
     def _call_script(self, script: str, args: dict[str, Any]) -> Any:
         done = subprocess.run(
-            [sys.executable, "-I", str(self.root / script)],
+            [sys.executable, "-B", str(self.root / script)],
             input=json.dumps(args),
             capture_output=True,
             text=True,
