@@ -12,24 +12,24 @@
 compile_error!("Pegboard confines plugins with Linux's own means, on x86-64 and arm64; other systems are not supported yet");
 
 pub mod bpf;
-// pub mod cgroup;
+pub mod cgroup;
 mod enter;
 mod error;
 mod jail;
 mod landlock_rules;
 mod launcher;
 mod monitor;
-// mod probe;
+mod probe;
 mod seccomp;
 mod spawn;
 mod sys;
-// mod trusted;
+mod trusted;
 mod wire;
 
 pub use error::{SpawnError, Step, step_name};
 pub use jail::{Access, Identity, Jail, Level, Limits, Mount, Scratch, system_mounts};
 pub use launcher::launcher_main;
-// pub use probe::{Capability, LevelReport, probe};
+pub use probe::{Capability, LevelReport, probe};
 pub use spawn::{Confined, Ended, spawn};
-// pub use trusted::{Output, TrustedError, TrustedRun, run_trusted};
+pub use trusted::{Output, TrustedError, TrustedRun, run_trusted};
 pub use wire::Entry;
