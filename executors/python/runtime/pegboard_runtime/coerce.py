@@ -5,7 +5,7 @@ the schemas of the same annotations are in `describe.py`. LangChain tools are no
 """
 
 from .faults import ToolFault, text_of, type_name
-from .signature import Parameters, hints_of
+from .signature import Parameters, allowing_none, hints_of
 from .stdlib import stdlib
 
 _MAX_DEPTH = 12
@@ -14,7 +14,8 @@ _MAX_DEPTH = 12
 def converters(parameters: Parameters, target: object, root: str) -> "dict[str, object]":
     """A converter for each parameter whose annotation asks for one."""
     hints = hints_of(target, root)
-    found = {name: converter(hints[name], root) for name in parameters.names if name in hints}
+    typing = stdlib("typing", root)
+    found = {name: converter(allowing_none(hints[name], name, parameters, typing), root) for name in parameters.names if name in hints}
     return {name: convert for name, convert in found.items() if convert is not None}
 
 

@@ -9,7 +9,7 @@ from binascii import Error as BadBase64
 from binascii import a2b_base64, b2a_base64
 
 from .encode import MAX_BYTES, plain, show_path
-from .faults import ToolFault, text_of, type_name
+from .faults import ToolFault, is_a, text_of, type_name
 
 _MIME_NAMES = ("mime", "mimeType", "mime_type", "media_type")
 _BYTES = (bytes, bytearray, memoryview)
@@ -143,7 +143,7 @@ def _artifact(shaped: Shaped, artifact: object) -> None:
 
 
 def _is_message(kind: type) -> bool:
-    return any(cls.__name__ == "BaseMessage" for cls in kind.__mro__)
+    return is_a(kind, "BaseMessage")
 
 
 def _message(shaped: Shaped, value: object) -> None:

@@ -16,7 +16,6 @@ __all__ = ["CallContext", "LoadedPlugin", "LoadedTool", "ToolFault", "encode", "
 
 MAX_LOG = 8192
 _LEVELS = ("debug", "info", "warning", "error")
-_NO_FRAME = lambda *parts: None  # noqa: E731
 
 
 class CallContext:
@@ -34,8 +33,8 @@ class CallContext:
         self.secrets: dict = {} if secrets is None else secrets
         self.data: "list[str]" = [] if data is None else data
         self.scratch: str = scratch
-        self._progress = progress or _NO_FRAME
-        self._log = log or _NO_FRAME
+        self._progress = progress or _unheard
+        self._log = log or _unheard
         self._words = None
         self._last = None
         # After the call: a thread that outlives it has nobody to speak to.
@@ -73,6 +72,10 @@ class CallContext:
             "progress": self.progress,
             "log": self.log,
         }
+
+
+def _unheard(*_frame: object) -> None:
+    """Where no host listens."""
 
 
 def failure(error: BaseException, root: str, kind: str = "load_failed") -> dict:
@@ -170,15 +173,16 @@ class LoadedPlugin:
             raise ToolFault("load_failed", "the manifest names neither class_name, function nor script")
         target = self.attribute(self.module(path), wanted, path)
         if spec.get("class_name"):
-            return self.make_class(spec, target, path)
+            return self.make_class(spec, target, path, wanted)
+        if hasattr(target, "_run"):
+            # A function under LangChain's `@tool` is an object with `_run`.
+            return self.make_class(spec, target, path, wanted)
         if not callable(target):
             raise ToolFault("load_failed", f"`{wanted}` in `{path}` is not callable")
-        if hasattr(target, "_run"):
-            return RunTool(spec, self.root, self.limit, Holder(target, self.root))
         return FunctionTool(spec, self.root, self.limit, target)
 
-    def make_class(self, spec: dict, target: object, path: str) -> LoadedTool:
-        holder = self._holders.setdefault((path, spec["class_name"]), Holder(target, self.root))
+    def make_class(self, spec: dict, target: object, path: str, name: str) -> LoadedTool:
+        holder = self._holders.setdefault((path, name), Holder(target, self.root))
         if hasattr(target, "_run") or hasattr(target, "_arun"):
             tool: LoadedTool = RunTool(spec, self.root, self.limit, holder)
         elif hasattr(target, "execute"):
@@ -186,7 +190,7 @@ class LoadedPlugin:
 
             tool = ExecuteTool(spec, self.root, self.limit, holder)
         else:
-            raise ToolFault("load_failed", f"`{spec['class_name']}` in `{path}` has neither `_run`, `_arun` nor `execute`")
+            raise ToolFault("load_failed", f"`{name}` in `{path}` has neither `_run`, `_arun` nor `execute`")
         # The instance is made now where it can be; one that needs configuration waits for `initialize`.
         if holder.instance is not None or not holder.required():
             tool.bind({})
@@ -354,6 +358,14 @@ class LoadedPlugin:
             self._loop = None
 
 
+async def _asynchronous_generator() -> object:
+    yield
+
+
+_GENERATOR = type(_asynchronous_generator())
+
+
 def is_awaitable(value: object) -> bool:
+    """A coroutine or the like, or an asynchronous generator; not whatever defines `__anext__`, as mocks do."""
     kind = type(value)
-    return hasattr(kind, "__await__") or hasattr(kind, "__anext__")
+    return hasattr(kind, "__await__") or kind is _GENERATOR

@@ -9,7 +9,7 @@ import sys
 from .encode import plain
 from .faults import ToolFault, fault_of
 from .lifecycle import ExecuteTool
-from .signature import LANGCHAIN_OWN, config_parameter, hints_of, own_context, parameters_of
+from .signature import LANGCHAIN_OWN, allowing_none, config_parameter, hints_of, own_context, parameters_of
 from .stdlib import stdlib
 from .tools import FunctionTool, RunTool, is_langchain, signature_source
 
@@ -117,7 +117,7 @@ def signature_schema(target: object, root: str) -> dict:
     for name in parameters.names:
         if name in hidden:
             continue
-        item = dict(schemas.of(hints[name])) if name in hints else {}
+        item = dict(schemas.of(allowing_none(hints[name], name, parameters, schemas.typing))) if name in hints else {}
         if name in texts:
             item.setdefault("description", texts[name])
         if name in parameters.defaults:
@@ -146,9 +146,6 @@ class Schemas:
 
     def default(self, item: dict, value: object) -> None:
         """A default is told where it has a JSON form; pydantic's `Field(...)` objects carry theirs inside."""
-        if value is None and ("type" in item or "enum" in item):
-            # `text: str = None` is common; the caller may leave it out, which is all that the default says.
-            return
         if hasattr(type(value), "__slots__") and hasattr(value, "is_required") and hasattr(value, "description"):
             self.field(item, value)
             value = value.default
@@ -313,7 +310,8 @@ def docstring_arguments(text: object) -> "dict[str, str]":
     for index, line in enumerate(lines):
         word = line.strip()
         if word in ("Args:", "Arguments:", "Parameters:"):
-            found.update(_google_arguments(lines[index + 1 :], _indent(line)))
+            # Python 3.13 strips the indentation that all lines but the first share.
+            found.update(_google_arguments(lines[index + 1 :], _indent(line) if index else -1))
         elif word == "Parameters" and index + 1 < len(lines) and lines[index + 1].strip().startswith("---"):
             found.update(_numpy_arguments(lines[index + 2 :], _indent(line)))
     return {name: " ".join(words.split())[:_MAX_TEXT] for name, words in found.items() if words.strip()}

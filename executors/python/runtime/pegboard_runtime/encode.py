@@ -5,7 +5,7 @@ what content blocks are (`content.py`), nor how frames travel (`wire.py`). Types
 class's methods, never by importing their modules, and never by an instance's attributes, which a mock object invents.
 """
 
-from .faults import ToolFault, shorten, text_of, type_name
+from .faults import ToolFault, line_of, name_of, shorten, text_of, type_name
 
 MAX_DEPTH = 100
 MAX_BYTES = 8 * 1024 * 1024
@@ -22,6 +22,7 @@ class Unfit(Exception):
         self.reason = reason
         self.hint = hint
         self.kind = kind
+        self.deep = False
         self.path: "list[str | int]" = []
         self.holders: "list[int]" = []
 
@@ -34,7 +35,7 @@ class Unfit(Exception):
         """The fault, with the path from the result's root."""
         path, holders = self.path[::-1], self.holders[::-1]
         reason = self.reason
-        if self.kind == "bad_output" and len(path) >= MAX_DEPTH - 1:
+        if self.deep:
             for index, holder in enumerate(holders):
                 if holder in holders[:index]:
                     path, reason = path[:index], "it contains itself"
@@ -89,8 +90,10 @@ class _Walk:
             if value - value != 0:
                 raise Unfit(f"`{value}` has no JSON form", "return null in its place")
             return value
-        if depth > MAX_DEPTH:
-            raise Unfit(f"nested more than {MAX_DEPTH} deep")
+        if depth >= MAX_DEPTH:
+            unfit = Unfit(f"nested more than {MAX_DEPTH} deep")
+            unfit.deep = True
+            raise unfit
         if kind is dict:
             return self.object(value, depth)
         if kind is list:
@@ -129,7 +132,7 @@ class _Walk:
         except (Unfit, MemoryError, RecursionError):
             raise
         except BaseException as error:  # noqa: BLE001 - it is the plugin's method
-            raise Unfit(f"`{kind.__name__}` can't be converted: {type_name(error)}: {text_of(error)}") from None
+            raise Unfit(f"`{name_of(kind)}` can't be converted: {type_name(error)}: {text_of(error)}") from None
         if type(simpler) not in _ITERATORS:
             return self.holding(value, simpler, depth)
         return self.array(simpler, depth)
@@ -172,7 +175,7 @@ def _key(key: object) -> str:
         return float.__repr__(key)
     simple = _KEYS.get(_known_name(type(key)))
     if simple is None:
-        raise Unfit(f"a key of type `{type(key).__name__}` has no JSON form", "use strings as keys")
+        raise Unfit(f"a key of type `{type_name(key)}` has no JSON form", "use strings as keys")
     name = simple(key)
     return name if type(name) is str else _key(name)
 
@@ -186,7 +189,7 @@ def _sorted(value: object) -> list:
     try:
         return sorted(items)
     except TypeError:
-        return sorted(items, key=lambda item: (type(item).__name__, repr(item)))
+        return sorted(items, key=lambda item: (type_name(item), repr(item)))
 
 
 def _tuple(value: tuple) -> object:
@@ -272,10 +275,10 @@ _CONVERT: "dict[type, object]" = {}
 def _known_name(kind: type) -> "tuple[str, str] | None":
     """The first class of the type's line that has a rule. Packages that moved a class keep its name: `pathlib._local`."""
     names = []
-    for cls in kind.__mro__:
-        module = cls.__module__ if type(cls.__module__) is str else ""
-        package = module.partition(".")[0]
-        names.append((module if module in ("collections.abc",) else package, cls.__name__))
+    for cls in line_of(kind):
+        module = getattr(cls, "__module__", "")
+        module = module if type(module) is str else ""
+        names.append((module if module == "collections.abc" else module.partition(".")[0], name_of(cls)))
     if ("enum", "Enum") in names:
         return ("enum", "Enum")
     return next((name for name in names if name in _KNOWN), None)
@@ -287,7 +290,7 @@ def _converter(kind: type) -> object:
     if convert is None:
         known = _known_name(kind)
         if known is None:
-            raise Unfit(f"`{kind.__name__}` has no JSON form", "return text, numbers, lists and objects")
+            raise Unfit(f"`{name_of(kind)}` has no JSON form", "return text, numbers, lists and objects")
         convert = _KNOWN[known]
     _CONVERT[kind] = convert
     return convert

@@ -64,18 +64,25 @@ def _fault_of(error: BaseException, root: str, kind: str, during: "str | None") 
 
 def spoken(error: BaseException) -> bool:
     """Whether the exception is one that authors raise to tell the model something (LangChain's `ToolException`)."""
-    return any(cls.__name__ in _SPOKEN for cls in type(error).__mro__)
+    return is_a(type(error), *_SPOKEN)
 
 
 def prefixed(during: "str | None", message: str) -> str:
     return f"{during}: {message}" if during else message
 
 
-def type_name(error: object) -> str:
-    try:
-        return str(type(error).__name__)
-    except BaseException:  # noqa: BLE001 - a metaclass may lie
-        return "exception"
+# Read from the slots of `type` itself: a metaclass may answer anything, or raise.
+name_of = type.__dict__["__name__"].__get__
+line_of = type.__dict__["__mro__"].__get__
+
+
+def type_name(value: object) -> str:
+    return name_of(type(value))
+
+
+def is_a(kind: type, *names: str) -> bool:
+    """Whether the type, or one it derives from, has one of these names. Foreign types are known by name, not by import."""
+    return any(name_of(cls) in names for cls in line_of(kind))
 
 
 def text_of(error: BaseException) -> str:

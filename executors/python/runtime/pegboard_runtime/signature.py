@@ -121,3 +121,8 @@ def hints_of(target: object, root: str) -> dict:
         except Exception:  # noqa: BLE001
             continue
     return found
+
+
+def allowing_none(hint: object, name: str, parameters: Parameters, typing: object) -> object:
+    """`text: str = None` allows None, as Python read it itself up to 3.10."""
+    return typing.Optional[hint] if parameters.defaults.get(name, ...) is None else hint

@@ -7,7 +7,7 @@ context and returns what the plugin returned; running coroutines, faults and log
 from .coerce import coerced, converters, whole
 from .content import shape, shape_outputs
 from .encode import plain
-from .faults import ToolFault, text_of
+from .faults import ToolFault, is_a, line_of, name_of, text_of, type_name
 from .signature import LANGCHAIN_OWN, Parameters, config_parameter, own_context, parameters_of
 
 
@@ -56,7 +56,7 @@ class RunTool(LoadedTool):
         self.instance = instance = self.holder.get(config)
         method = run_method(instance)
         if method is None:
-            raise ToolFault("load_failed", f"`{type(instance).__name__}` has neither `_run` nor `_arun` nor `execute`")
+            raise ToolFault("load_failed", f"`{type_name(instance)}` has neither `_run` nor `_arun` nor `execute`")
         self.call = method
         self.pair = getattr(instance, "response_format", None) == "content_and_artifact"
         schema = getattr(instance, "args_schema", None)
@@ -117,7 +117,7 @@ class RunTool(LoadedTool):
             handler = getattr(self.instance, "handle_validation_error", False)
             message = handled(handler, error, "the arguments are not valid") or validation_text(error)
             return ToolFault("raised", message, "correct the arguments")
-        if any(cls.__name__ == "ToolException" for cls in type(error).__mro__):
+        if is_a(type(error), "ToolException"):
             message = handled(getattr(self.instance, "handle_tool_error", False), error, text_of(error))
             return ToolFault("raised", message) if message else None
         return None
@@ -134,12 +134,12 @@ def run_method(instance: object) -> object:
 
 
 def is_langchain(instance: object) -> bool:
-    return any(cls.__name__ == "BaseTool" and cls.__module__.startswith("langchain") for cls in type(instance).__mro__)
+    return any(name_of(cls) == "BaseTool" and str(cls.__module__).startswith("langchain") for cls in line_of(type(instance)))
 
 
 def is_structured(instance: object) -> bool:
     """LangChain's `@tool`: an instance that holds a function and hands configuration on."""
-    return any(cls.__name__ in ("StructuredTool", "Tool") and cls.__module__.startswith("langchain") for cls in type(instance).__mro__)
+    return is_langchain(instance) and is_a(type(instance), "StructuredTool", "Tool")
 
 
 def signature_source(instance: object, method: object) -> object:
@@ -155,7 +155,7 @@ def model_fields(model: type) -> dict:
 
 
 def is_validation(error: BaseException) -> bool:
-    return type(error).__name__ == "ValidationError" and callable(getattr(error, "errors", None)) and hasattr(error, "title")
+    return type_name(error) == "ValidationError" and callable(getattr(error, "errors", None)) and hasattr(error, "title")
 
 
 def validation_text(error: BaseException) -> str:

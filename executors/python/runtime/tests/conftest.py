@@ -69,23 +69,31 @@ def load(tmp_path):
     top = logging.getLogger()
     handlers, level, showwarning = top.handlers[:], top.level, warnings.showwarning
 
+    def forget():
+        sys.path[:] = path
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if isinstance(file, str) and file.startswith(str(tmp_path)):
+                del sys.modules[name]
+
     def make(sources, *specs, config=None, limit=1 << 20, expect_faults=False):
+        # Each plugin has a folder of its own and an interpreter that knows no other; pytest's own log handlers are out of the way.
+        forget()
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        root.mkdir()
+        top.handlers.clear()
         for name, text in ({"main.py": sources} if isinstance(sources, str) else sources).items():
-            file = tmp_path / name
+            file = root / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(textwrap.dedent(text), "utf-8")
         specs = [{"name": "t", **spec} for spec in specs]
-        plugin = contracts.load_plugin(specs, str(tmp_path), limit)
+        plugin = contracts.load_plugin(specs, str(root), limit)
         plugin.initialize(config or {}, {"plugin_id": "sample", "version": "1.2.3"})
         assert expect_faults or not plugin.faults, {name: fault.wire() for name, fault in plugin.faults.items()}
         return Loaded(plugin)
 
     yield make
-    sys.path[:] = path
-    for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None)
-        if isinstance(file, str) and file.startswith(str(tmp_path)):
-            del sys.modules[name]
+    forget()
     top.handlers[:], warnings.showwarning = handlers, showwarning
     top.setLevel(level)
 

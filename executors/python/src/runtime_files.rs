@@ -1,0 +1,69 @@
+//! The worker module and the runtime's Python files, carried in the program and laid into the cache by digest.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use manifest_schema::Digest;
+
+const WORKER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pegboard_worker.so"));
+include!(concat!(env!("OUT_DIR"), "/runtime_files.rs"));
+
+/// Where the runtime lies: a folder that holds `pegboard_worker.so` and the package `pegboard_runtime`.
+#[derive(Debug, Clone)]
+pub(crate) struct Runtime {
+    /// The folder.
+    pub(crate) root: PathBuf,
+}
+
+impl Runtime {
+    /// Lays the files into `cache/worker/<digest>` unless they are there already with the same bytes.
+    pub(crate) fn unpack(cache: &Path) -> io::Result<Self> {
+        let parts = RUNTIME_FILES.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]).chain([WORKER]);
+        let root = cache.join("worker").join(Digest::of(parts).short());
+        let runtime = Self { root };
+        if !runtime.is_whole() {
+            runtime.write(cache)?;
+        }
+        Ok(runtime)
+    }
+
+    /// The worker module.
+    pub(crate) fn worker(&self) -> PathBuf {
+        self.root.join("pegboard_worker.so")
+    }
+
+    /// The script that becomes the zygote.
+    pub(crate) fn zygote(&self) -> PathBuf {
+        self.root.join("pegboard_runtime").join("zygote.py")
+    }
+
+    /// The cache may be old or half-written: only the same bytes count.
+    fn is_whole(&self) -> bool {
+        let same = |path: PathBuf, bytes: &[u8]| fs::read(path).is_ok_and(|found| found == bytes);
+        same(self.worker(), WORKER)
+            && RUNTIME_FILES.iter().all(|(name, bytes)| same(self.root.join("pegboard_runtime").join(name), bytes))
+    }
+
+    /// Writes beside and renames, so that another server that starts now sees all or nothing.
+    fn write(&self, cache: &Path) -> io::Result<()> {
+        let folder = cache.join("worker");
+        fs::create_dir_all(&folder)?;
+        let staging = folder.join(format!(".staging-{}", std::process::id()));
+        let package = staging.join("pegboard_runtime");
+        fs::create_dir_all(&package)?;
+        fs::write(staging.join("pegboard_worker.so"), WORKER)?;
+        for (name, bytes) in RUNTIME_FILES {
+            fs::write(package.join(name), bytes)?;
+        }
+        if self.root.exists() {
+            fs::remove_dir_all(&self.root)?;
+        }
+        match fs::rename(&staging, &self.root) {
+            Ok(()) => Ok(()),
+            Err(_) if self.is_whole() => fs::remove_dir_all(&staging),
+            Err(error) => Err(error),
+        }
+    }
+}
