@@ -48,7 +48,7 @@ class Shaped:
 def shape(value: object, limit: int = MAX_BYTES, pair: bool = False) -> dict:
     """The wire result of a returned value. `pair`: the tool returns `(content, artifact)`. Raises `ToolFault`."""
     kind = type(value)
-    if kind is str:
+    if kind is str and not pair:
         if len(value) > limit:
             raise ToolFault("output_too_large", f"`result`: the text is longer than {limit} bytes", "return less, a page at a time")
         return {"ok": True, "content": [{"type": "text", "text": value}]}

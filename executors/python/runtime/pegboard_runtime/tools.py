@@ -45,7 +45,7 @@ class LoadedTool:
 class RunTool(LoadedTool):
     """Contract 1: `_run(self, **args)` or `async _arun(self, **args)`, LangChain's `BaseTool` included."""
 
-    __slots__ = ("holder", "instance", "call", "model", "names", "pair", "context", "extra", "config", "coerce")
+    __slots__ = ("holder", "instance", "call", "model", "names", "pair", "context", "extra", "config", "coerce", "single")
 
     def __init__(self, spec: dict, root: str, limit: int, holder: object) -> None:
         super().__init__(spec, root, limit)
@@ -66,6 +66,8 @@ class RunTool(LoadedTool):
         self.context = own_context(parameters, self.own_properties(schema))
         self.extra = {name: None for name in LANGCHAIN_OWN if name in parameters.required and not self.is_argument(name)}
         self.config = "config" if is_structured(instance) else config_parameter(parameters)
+        # LangChain's oldest form hands its one argument on by position, whatever it is called.
+        self.single = is_langchain(instance) and is_a(type(instance), "Tool")
         self.coerce = None if self.model is not None or is_langchain(instance) else coercion(parameters, method, self.root)
 
     def own_properties(self, schema: object) -> "dict | None":
@@ -85,13 +87,20 @@ class RunTool(LoadedTool):
             args = self.validated(args)
         elif self.coerce is not None:
             args = coerced(args, self.coerce)
+        if self.single:
+            return self.call(*args.values(), **self.filled({}, context))
         if self.context or self.extra or self.config is not None:
-            args = {**args, **self.extra}
-            if self.context:
-                args["context"] = context.mapping()
-            if self.config is not None:
-                args[self.config] = {"configurable": {}, "metadata": {"trace_id": context.trace_id}, "tags": [], "callbacks": None}
+            return self.call(**self.filled(args, context))
         return self.call(**args)
+
+    def filled(self, args: dict, context: object) -> dict:
+        """The arguments and what the framework adds to them; a caller's argument of such a name does not get through."""
+        args = {**args, **self.extra}
+        if self.context:
+            args["context"] = context.mapping()
+        if self.config is not None:
+            args[self.config] = {"configurable": {}, "metadata": {"trace_id": context.trace_id}, "tags": [], "callbacks": None}
+        return args
 
     def validated(self, args: dict) -> dict:
         """The arguments as the class's pydantic model makes them, so that nested models arrive as models."""
@@ -206,18 +215,17 @@ class FunctionTool(LoadedTool):
     def calling_style(self, spec: dict, parameters: Parameters) -> str:
         """`inputs`, `inputs+context` or `keywords`.
 
-        Keywords, when every required parameter is a property of the schema; without a schema, when the function is
-        neither called `execute_plugin` nor names its first parameter `inputs`.
+        Keywords, when every required parameter is a property of the schema and at least one parameter is; without a schema
+        (or one without properties), when the function is neither called `execute_plugin` nor names its first parameter `inputs`.
         """
         properties = self.properties()
         names = [name for name in parameters.names if name != "context"]
-        if properties is not None:
-            # A schema without properties says nothing about names; then the name of the first parameter decides.
-            by_name = all(name in properties for name in parameters.required if name != "context") and bool(
-                not names or names[0] in properties or (names[0] not in parameters.required)
-            )
-        else:
-            by_name = spec.get("function") != "execute_plugin" and (not names or names[0] != "inputs")
+        by_name = not names or (names[0] != "inputs" and spec.get("function") != "execute_plugin")
+        if properties:
+            known = any(name in properties for name in names) and not (names[0] == "inputs" and spec.get("function") == "execute_plugin")
+            by_name = not names or (known and all(name in properties for name in parameters.required if name != "context"))
+        elif properties is not None and any(name in parameters.required for name in names):
+            by_name = False
         if by_name or (not parameters.positional and (parameters.open or not parameters.names)):
             return "keywords"
         required = [name for name in parameters.required if name in parameters.names[: parameters.positional]]

@@ -28,6 +28,8 @@ def test_inputs_and_context(load):
     [
         ("inputs", "inputs['a']['value']"),
         ("inputs, context=None", "inputs['a']['value']"),
+        ("inputs=None, context=None", "inputs['a']['value']"),
+        ("verbose=False, a=0", "a"),
         ("data, ctx", "data['a']['value']"),
         ("*, a, b=0", "a"),
         ("a, b=0", "a"),
@@ -39,6 +41,20 @@ def test_inputs_and_context(load):
 def test_signatures(load, signature, expression, keyword):
     tool = load(f"{keyword} run({signature}):\n    return {expression}\n", {"function": "run", "args_schema": SCHEMA})
     assert tool.value("t", {"a": 41}) == 41
+
+
+@pytest.mark.parametrize(
+    ("signature", "expression"), [("", "7"), ("limit=7", "limit"), ("inputs", "inputs or 7"), ("inputs=None, context=None", "inputs or 7")]
+)
+def test_a_schema_without_properties(load, signature, expression):
+    schema = {"type": "object", "properties": {}}
+    assert load(f"def run({signature}): return {expression}\n", {"function": "run", "args_schema": schema}).value() == 7
+
+
+def test_a_property_called_inputs_does_not_change_execute_plugin(load):
+    schema = {"type": "object", "properties": {"inputs": {}, "context": {}}}
+    tool = load("def execute_plugin(inputs, context): return inputs\n", {"function": "execute_plugin", "args_schema": schema})
+    assert tool.value("t", {"inputs": 1}) == {"inputs": {"value": 1, "args": {}}}
 
 
 def test_without_a_schema_the_name_decides(load):

@@ -150,6 +150,11 @@ class T(BaseTool):
     assert (failed["kind"], failed["message"], failed["detail"]) == ("raised", message, None)
 
 
+def test_the_oldest_form_takes_its_argument_by_position(load):
+    tool = langchain(load, "from langchain_core.tools import Tool\nT = Tool(name='t', description='d', func=lambda text: text.upper())\n")
+    assert tool.text("t", {"tool_input": "a"}) == "A"
+
+
 def test_messages_and_documents(load):
     tool = load(
         BASE
