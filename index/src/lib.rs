@@ -1,1 +1,41 @@
-//! Placeholder until its parts land.
+//! Which tool fits these words?
+//!
+//! ```text
+//! ToolDocument ─ Indexer::update ─► Arc<ToolIndex> ─ search(Query, accept) ─► Vec<Hit>
+//!                 (one writer,         (immutable,
+//!                  off the request      any number of
+//!                  path)                threads)
+//! ```
+//!
+//! Lexical: tantivy in memory over an analysis of our own ([`analysis`]), one idf for all fields ([`lexical`]).
+//! Dense: an [`Embedder`], int8 vectors, brute-force dot product ([`vectors`]), kept on disk by content ([`VectorCache`]).
+//! Both are fused by score, not by rank ([`fusion`]); a request for several things is taken apart ([`clauses`]).
+//! Without an embedder the index is lexical alone and says so ([`ToolIndex::mode`]).
+//!
+//! This crate reads no environment, opens no connection, downloads nothing and knows nothing of MCP.
+#![forbid(unsafe_code)]
+
+pub mod analysis;
+mod cache;
+pub mod clauses;
+mod document;
+mod embed;
+mod error;
+mod fast;
+pub mod fusion;
+mod indexer;
+pub mod lexical;
+mod locate;
+mod runtime;
+mod search;
+pub mod vectors;
+
+pub use cache::{CacheProblem, VectorCache};
+pub use document::ToolDocument;
+pub use embed::{EmbedError, Embedder};
+pub use error::{IndexError, Warning};
+pub use fast::FastEmbedder;
+pub use indexer::{Indexer, UpdateStats};
+pub use locate::{Located, Places, locate};
+pub use runtime::{EmbedderUnavailable, Unavailable};
+pub use search::{Answer, Hit, Mode, Query, ToolIndex};

@@ -1,0 +1,102 @@
+//! How well does the index find? `cargo run -p pegboard-index --example eval -- DIR… [--model DIR --onnxruntime FILE]
+//! [--cache DIR] [--out RUN.jsonl]` prints recall, completeness, NDCG and MRR over each folder's queries.
+//!
+//! With `--model` it is also the check that the encoder really loads and answers: it stops when the mode is not hybrid.
+//! Timing is in `measure`, not here.
+#![allow(clippy::print_stdout, reason = "an example talks to a person")]
+
+mod dataset;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use dataset::QueryLine;
+use pegboard_index::{Mode, Query};
+
+const DEPTH: usize = 100;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folders: Vec<&String> = arguments.iter().take_while(|argument| !argument.starts_with("--")).collect();
+    ensure!(!folders.is_empty(), "usage: eval DIR… [--model DIR --onnxruntime FILE] [--cache DIR] [--out RUN.jsonl]");
+    let path = |name: &str| dataset::option(&arguments, name).map(PathBuf::from);
+    let (model, runtime, cache) = (path("--model"), path("--onnxruntime"), path("--cache"));
+    let mut total = Scores::default();
+    for folder in &folders {
+        let mut indexer = dataset::indexer(model.as_deref(), runtime.as_deref(), cache.as_deref())?;
+        let scores = evaluate(Path::new(folder.as_str()), &mut indexer, model.is_some(), path("--out").as_deref())?;
+        println!("{:18} {scores}", Path::new(folder.as_str()).file_name().unwrap_or_default().to_string_lossy());
+        total.add(&scores.mean());
+    }
+    println!("{:18} {total}", "mean of sets");
+    Ok(())
+}
+
+fn evaluate(folder: &Path, indexer: &mut pegboard_index::Indexer, hybrid: bool, out: Option<&Path>) -> anyhow::Result<Scores> {
+    let (index, stats) = indexer.update(&dataset::tools(folder)?)?;
+    ensure!(stats.pending == 0, "not everything was embedded: {:?}", stats.warnings);
+    ensure!(hybrid == matches!(index.mode(), Mode::Hybrid { .. }), "unexpected mode {:?}", index.mode());
+    let mut scores = Scores::default();
+    let mut run = String::new();
+    for query in dataset::queries(folder)? {
+        let answer = index.answer(&Query::new(query.query.as_str()).limit(DEPTH), &|_| true);
+        ensure!(answer.degraded.is_none(), "query {}: {:?}", query.id, answer.degraded);
+        let ranked: Vec<String> = answer.hits.into_iter().map(|hit| hit.id).collect();
+        scores.add(&score(&query, &ranked));
+        writeln!(run, "{}", serde_json::json!({"id": query.id, "ranked": ranked}))?;
+    }
+    if let Some(out) = out {
+        std::fs::write(out, run)?;
+    }
+    Ok(scores)
+}
+
+const METRICS: [&str; 7] = ["R@1", "R@5", "R@10", "C@10", "NDCG@10", "MRR", "H@1"];
+
+#[derive(Default)]
+struct Scores {
+    sums: [f64; METRICS.len()],
+    count: f64,
+}
+
+impl Scores {
+    fn add(&mut self, one: &[f64; METRICS.len()]) {
+        self.sums.iter_mut().zip(one).for_each(|(sum, value)| *sum += value);
+        self.count += 1.0;
+    }
+
+    fn mean(&self) -> [f64; METRICS.len()] {
+        self.sums.map(|sum| sum / self.count.max(1.0))
+    }
+}
+
+impl std::fmt::Display for Scores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        METRICS.iter().zip(self.mean()).try_for_each(|(name, value)| write!(f, " {name} {value:.4}"))
+    }
+}
+
+fn score(query: &QueryLine, ranked: &[String]) -> [f64; METRICS.len()] {
+    let mut seen = Vec::new();
+    for id in ranked {
+        let id = query.alt.get(id).unwrap_or(id);
+        if !seen.contains(&id) {
+            seen.push(id);
+        }
+    }
+    let any = query.r#match.as_deref() == Some("any");
+    let relevant = if any { 1 } else { query.relevant.len() };
+    let mut hits: Vec<usize> = seen.iter().enumerate().filter(|(_, id)| query.relevant.contains(id)).map(|(rank, _)| rank).collect();
+    if any {
+        hits.truncate(1);
+    }
+    let within = |k: usize| hits.iter().filter(|rank| **rank < k).count();
+    let recall = |k: usize| within(k) as f64 / relevant.max(1) as f64;
+    let gain = |rank: usize| 1.0 / (rank as f64 + 2.0).log2();
+    let ideal: f64 = (0..relevant.min(10)).map(gain).sum();
+    let ndcg = hits.iter().filter(|rank| **rank < 10).map(|rank| gain(*rank)).sum::<f64>() / ideal.max(f64::MIN_POSITIVE);
+    let first = hits.first().map_or(0.0, |rank| 1.0 / (*rank as f64 + 1.0));
+    let complete = f64::from(u8::from(within(10) == relevant));
+    [recall(1), recall(5), recall(10), complete, ndcg, first, f64::from(u8::from(hits.first() == Some(&0)))]
+}

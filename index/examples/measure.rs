@@ -1,0 +1,56 @@
+//! How fast? `cargo run -p pegboard-index --example measure -- DIR [--tools N] [--model DIR --onnxruntime FILE] [--cache DIR]`
+//! prints build time, search p50 and p95 over the folder's queries, and the time to change one tool.
+//!
+//! Build with `--release` for figures worth quoting. Quality is in `eval`.
+#![allow(clippy::print_stdout, reason = "an example talks to a person")]
+
+mod dataset;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use pegboard_index::Query;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folder = arguments.first().context("usage: measure DIR [--tools N] [--model DIR --onnxruntime FILE] [--cache DIR]")?;
+    let path = |name: &str| dataset::option(&arguments, name).map(PathBuf::from);
+    let mut tools = dataset::tools(Path::new(folder))?;
+    if let Some(count) = dataset::option(&arguments, "--tools") {
+        tools.truncate(count.parse()?);
+    }
+    let queries = dataset::queries(Path::new(folder))?;
+    let mut indexer = dataset::indexer(path("--model").as_deref(), path("--onnxruntime").as_deref(), path("--cache").as_deref())?;
+    let start = Instant::now();
+    let (mut index, stats) = indexer.update(&tools)?;
+    println!("{} tools, {:?}: built in {:?}, {} embedded", tools.len(), index.mode(), start.elapsed(), stats.embedded);
+
+    let mut changes = Vec::new();
+    for round in 0..40 {
+        let at = round * tools.len() / 40;
+        if let Some(tool) = tools.get_mut(at) {
+            tool.description.push_str(" changed");
+        }
+        let start = Instant::now();
+        (index, _) = indexer.update(&tools)?;
+        changes.push(start.elapsed());
+    }
+    println!("change one tool: {}", quantiles(&mut changes));
+
+    let mut times = Vec::new();
+    for query in queries.iter().cycle().take(queries.len().max(2000)) {
+        let query = Query::new(query.query.as_str());
+        let start = Instant::now();
+        std::hint::black_box(index.search(&query, &|_| true));
+        times.push(start.elapsed());
+    }
+    println!("search: {}", quantiles(&mut times));
+    Ok(())
+}
+
+fn quantiles(times: &mut [Duration]) -> String {
+    times.sort();
+    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or_default();
+    format!("min {:?} p50 {:?} p95 {:?} p99 {:?} ({} times)", at(0.0), at(0.5), at(0.95), at(0.99), times.len())
+}

@@ -1,0 +1,294 @@
+//! The immutable index: exact names first, then words and meaning fused.
+//!
+//! A search never fails and never waits long: when the encoder does not answer, words alone do, and the answer says so.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::clauses::clauses;
+use crate::document::{clean, clip};
+use crate::embed::{EmbedError, Embedder};
+use crate::fusion::{Candidate, DEPTH, Ranked, dense_weight, fuse, lexical_only};
+use crate::lexical::{LexicalView, TopSlots};
+use crate::vectors::{Quantized, VectorTable};
+
+/// Bytes of a request that are read.
+const MAX_QUERY_BYTES: usize = 4096;
+/// Most hits an answer holds.
+const MAX_HITS: usize = 1000;
+/// The whole request's share when it was taken apart; the best clause has the rest.
+const WHOLE_SHARE: f32 = 0.5;
+
+/// A request in plain words, or a tool's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The words; the first 4 KiB are read.
+    pub text: String,
+    /// Most hits wanted, at most 1000.
+    pub limit: usize,
+}
+
+impl Query {
+    /// The ten best tools for `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), limit: 10 }
+    }
+
+    /// Another number of hits.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+/// A tool that fits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The served name.
+    pub id: String,
+    /// 0 to 1, relative to the other hits of the same answer; 1 for an exact name.
+    pub score: f32,
+    /// Raw lexical score of the whole request, if the tool was among the best by words.
+    pub lexical: Option<f32>,
+    /// Cosine of the whole request, if the tool was among the best by meaning.
+    pub dense: Option<f32>,
+    /// The request was, or contained, this tool's name.
+    pub exact: bool,
+}
+
+/// How an index finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// By words alone: there is no embedder, or it has not seen most tools yet.
+    Lexical,
+    /// By words and meaning.
+    Hybrid {
+        /// The embedder's id.
+        embedder: String,
+    },
+}
+
+/// The hits, and how they were found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// How they were found: lexical in a hybrid index when the embedder failed.
+    pub mode: Mode,
+    /// Why this answer is less than the index can do.
+    pub degraded: Option<EmbedError>,
+}
+
+/// A tool in the index, as far as answers need it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) embedded: bool,
+}
+
+/// The dense half of a snapshot.
+pub(crate) struct Dense {
+    pub(crate) embedder: Arc<dyn Embedder>,
+    pub(crate) table: VectorTable,
+    /// Most tools have a vector; below that, cosines would only tell old tools from new ones.
+    pub(crate) usable: bool,
+}
+
+/// One state of the catalog, for any number of threads. Made by [`crate::Indexer`].
+pub struct ToolIndex {
+    pub(crate) lexical: LexicalView,
+    pub(crate) dense: Option<Dense>,
+    /// By slot; free slots are empty.
+    pub(crate) entries: Vec<Option<Arc<Entry>>>,
+    /// Lower-case served and short names; served names before short ones.
+    pub(crate) names: HashMap<String, Vec<u32>>,
+    pub(crate) tools: usize,
+}
+
+impl std::fmt::Debug for ToolIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ToolIndex").field("tools", &self.tools).field("mode", &self.mode()).finish_non_exhaustive()
+    }
+}
+
+impl ToolIndex {
+    /// The best tools among those that `accept` lets through (by served name), best first.
+    ///
+    /// `accept` is asked before the lists are cut: a refused tool neither appears nor takes a place.
+    pub fn search(&self, query: &Query, accept: &dyn Fn(&str) -> bool) -> Vec<Hit> {
+        self.answer(query, accept).hits
+    }
+
+    /// [`ToolIndex::search`], with how the hits were found.
+    pub fn answer(&self, query: &Query, accept: &dyn Fn(&str) -> bool) -> Answer {
+        let text = clean(clip(&query.text, MAX_QUERY_BYTES));
+        let limit = query.limit.min(MAX_HITS);
+        let gate = Gate::new(&self.entries, accept);
+        let (scored, degraded) = self.candidates(&text, limit.max(DEPTH), &gate);
+        let mut hits = self.exact_hits(&text, &scored, &gate);
+        let named: Vec<u32> = hits.iter().map(|(slot, _)| *slot).collect();
+        let mut rest: Vec<(u32, Hit)> =
+            scored.iter().filter(|(slot, _)| !named.contains(slot)).filter_map(|(slot, found)| self.hit(*slot, *found)).collect();
+        rest.sort_by(|(_, a), (_, b)| best_first(a, b));
+        hits.extend(rest);
+        hits.truncate(limit);
+        let mode = if degraded.is_some() { Mode::Lexical } else { self.mode() };
+        Answer { hits: hits.into_iter().map(|(_, hit)| hit).collect(), mode, degraded }
+    }
+
+    /// How this index finds.
+    pub fn mode(&self) -> Mode {
+        match self.usable_dense() {
+            Some(dense) => Mode::Hybrid { embedder: dense.embedder.id().to_owned() },
+            None => Mode::Lexical,
+        }
+    }
+
+    /// Number of tools.
+    pub fn len(&self) -> usize {
+        self.tools
+    }
+
+    /// No tool at all.
+    pub fn is_empty(&self) -> bool {
+        self.tools == 0
+    }
+
+    fn usable_dense(&self) -> Option<&Dense> {
+        self.dense.as_ref().filter(|dense| dense.usable)
+    }
+
+    /// Scores of the whole request, lifted by the best clause where there are several.
+    fn candidates(&self, text: &str, depth: usize, gate: &Gate<'_>) -> (HashMap<u32, Candidate>, Option<EmbedError>) {
+        let (mut scored, degraded) = match self.score(text, depth, gate) {
+            Ok(scored) => (scored, None),
+            Err(error) => (lexical_only(&self.by_words(text, depth, gate)), Some(error)),
+        };
+        let clauses = clauses(text);
+        if clauses.is_empty() {
+            return (scored, degraded);
+        }
+        let mut best: HashMap<u32, f32> = HashMap::new();
+        for clause in &clauses {
+            // One failure is reported; the clauses must not each wait for an embedder that is gone.
+            let found = match degraded {
+                None => self.score(clause, depth, gate).unwrap_or_default(),
+                Some(_) => lexical_only(&self.by_words(clause, depth, gate)),
+            };
+            for (slot, candidate) in found {
+                let entry = best.entry(slot).or_default();
+                *entry = entry.max(candidate.score);
+            }
+        }
+        for candidate in scored.values_mut() {
+            candidate.score *= WHOLE_SHARE;
+        }
+        for (slot, score) in best {
+            scored.entry(slot).or_default().score += (1.0 - WHOLE_SHARE) * score;
+        }
+        (scored, degraded)
+    }
+
+    fn score(&self, text: &str, depth: usize, gate: &Gate<'_>) -> Result<HashMap<u32, Candidate>, EmbedError> {
+        let lexical = self.by_words(text, depth, gate);
+        let Some(dense) = self.usable_dense() else { return Ok(lexical_only(&lexical)) };
+        if text.trim().is_empty() {
+            return Ok(lexical_only(&lexical));
+        }
+        let vector = dense.embedder.embed_query(text)?;
+        let vector = Quantized::new(&vector, dense.embedder.dimension())?;
+        let by_meaning = self.by_meaning(&dense.table, &vector, depth, gate);
+        let has_vector = |slot: u32| self.entry(slot).is_some_and(|entry| entry.embedded);
+        Ok(fuse(&lexical, &by_meaning, dense_weight(self.tools), has_vector))
+    }
+
+    fn by_words(&self, text: &str, depth: usize, gate: &Gate<'_>) -> Ranked {
+        let found = self.lexical.top(text, depth, &mut |slot| gate.accepts(slot));
+        // An index in memory has nothing left to fail with; if it does, the tools are still found by meaning and name.
+        found.unwrap_or_else(|error| {
+            tracing::error!(%error, "the lexical index failed");
+            Ranked::new()
+        })
+    }
+
+    fn by_meaning(&self, table: &VectorTable, query: &Quantized, depth: usize, gate: &Gate<'_>) -> Ranked {
+        let mut best = TopSlots::new(depth);
+        for (slot, cosine) in (0..).zip(table.best_by_slot(query, self.entries.len())) {
+            if cosine > best.threshold() && cosine.is_finite() && gate.accepts(slot) {
+                best.push(slot, cosine);
+            }
+        }
+        best.into_sorted()
+    }
+
+    /// Tools whose name is the whole request, then those whose served name is one of its words.
+    fn exact_hits(&self, text: &str, scored: &HashMap<u32, Candidate>, gate: &Gate<'_>) -> Vec<(u32, Hit)> {
+        let whole = bare_name(text).to_lowercase();
+        let served = text.split_whitespace().map(|word| bare_name(word).to_lowercase()).filter(|word| word.contains("__"));
+        let mut exact: Vec<(u32, Hit)> = Vec::new();
+        for name in std::iter::once(whole).chain(served) {
+            for slot in self.names.get(&name).into_iter().flatten() {
+                if exact.iter().all(|(taken, _)| taken != slot)
+                    && gate.accepts(*slot)
+                    && let Some((slot, hit)) = self.hit(*slot, scored.get(slot).copied().unwrap_or_default())
+                {
+                    exact.push((slot, Hit { score: 1.0, exact: true, ..hit }));
+                }
+            }
+        }
+        exact
+    }
+
+    fn entry(&self, slot: u32) -> Option<&Arc<Entry>> {
+        self.entries.get(slot as usize)?.as_ref()
+    }
+
+    fn hit(&self, slot: u32, found: Candidate) -> Option<(u32, Hit)> {
+        let id = self.entry(slot)?.id.clone();
+        Some((slot, Hit { id, score: found.score, lexical: found.lexical, dense: found.dense, exact: false }))
+    }
+}
+
+/// By fused score, then by what lies beyond the depth of fusion, then by name: the same question has one answer.
+fn best_first(a: &Hit, b: &Hit) -> std::cmp::Ordering {
+    let raw = |score: Option<f32>| score.unwrap_or(f32::NEG_INFINITY);
+    b.score
+        .total_cmp(&a.score)
+        .then_with(|| raw(b.lexical).total_cmp(&raw(a.lexical)))
+        .then_with(|| raw(b.dense).total_cmp(&raw(a.dense)))
+        .then_with(|| a.id.cmp(&b.id))
+}
+
+/// A name without the quotes, backticks and punctuation people put around it.
+fn bare_name(text: &str) -> &str {
+    text.trim().trim_matches(|c: char| c.is_whitespace() || "\"'`.,;:!?()[]{}<>".contains(c))
+}
+
+/// Asks the caller's filter once a tool, and only about tools that are about to take a place.
+struct Gate<'g> {
+    entries: &'g [Option<Arc<Entry>>],
+    accept: &'g dyn Fn(&str) -> bool,
+    asked: RefCell<Vec<Option<bool>>>,
+}
+
+impl<'g> Gate<'g> {
+    fn new(entries: &'g [Option<Arc<Entry>>], accept: &'g dyn Fn(&str) -> bool) -> Self {
+        Self { entries, accept, asked: RefCell::new(vec![None; entries.len()]) }
+    }
+
+    fn accepts(&self, slot: u32) -> bool {
+        let at = slot as usize;
+        let Some(Some(entry)) = self.entries.get(at) else { return false };
+        if let Some(Some(known)) = self.asked.borrow().get(at) {
+            return *known;
+        }
+        // Not borrowed while the caller's code runs.
+        let accepted = (self.accept)(&entry.id);
+        if let Some(known) = self.asked.borrow_mut().get_mut(at) {
+            *known = Some(accepted);
+        }
+        accepted
+    }
+}
