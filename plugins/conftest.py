@@ -33,6 +33,9 @@ class ToolFailed(Exception):
 class Plugin:
     """One plugin folder, its manifest, and a way to call its tools."""
 
+    # Whose modules are loaded now.
+    _imported: Path | None = None
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest: dict[str, Any] = yaml.safe_load((root / "plugin.yaml").read_text("utf-8"))
@@ -41,14 +44,13 @@ class Plugin:
 
     def module(self, name: str) -> Any:
         """Imports one of the plugin's modules; modules of the same name that belong to another plugin are forgotten first."""
-        if sys.path[0] != str(self.root):
-            sys.path[:] = [entry for entry in sys.path if Path(entry).parent != PLUGINS]
-            sys.path.insert(0, str(self.root))
-        for loaded, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and PLUGINS in Path(file).parents and Path(file).parent not in (self.root, PLUGINS):
-                if Path(file).parent.name != "tests":
+        if Plugin._imported != self.root:
+            sys.path[:] = [str(self.root), *(entry for entry in sys.path if Path(entry).parent != PLUGINS)]
+            for loaded, module in list(sys.modules.items()):
+                file = getattr(module, "__file__", None)
+                if file and Path(file).parent.parent == PLUGINS and Path(file).parent != self.root:
                     del sys.modules[loaded]
+            Plugin._imported = self.root
         return importlib.import_module(name)
 
     def context(self, **changes: Any) -> dict[str, Any]:
