@@ -1,1 +1,35 @@
-//! Placeholder until its parts land.
+//! Pegboard's server: MCP over stdio, Streamable HTTP, HTTP+SSE and a unix socket; the call pipeline; the catalog.
+//!
+//! [`Host::assemble`] is the only place where the parts meet. The environment, the terminal and the exit code belong to `cli`;
+//! grants, secrets and configuration are read here and never written.
+
+mod call;
+mod catalog;
+mod clean;
+mod error;
+mod gate;
+mod host;
+mod http;
+mod mcp;
+mod metrics;
+mod operator;
+mod patterns;
+mod refresh;
+mod retrieval;
+mod search;
+mod session;
+mod settings;
+mod shutdown;
+
+pub use call::{ArgumentProblem, CallOutcome, CallReply, CallRequest, CallUpdate, Caller};
+pub use catalog::{Availability, BrokenPlugin, Catalog, PluginEntry, Schema, SchemaProblem, ServedTool};
+pub use error::{Code, ServeError, StartError, errors_page};
+pub use host::Host;
+pub use http::{HttpServer, HttpSettings, serve_http};
+pub use mcp::{LineTransport, serve_lines, serve_stdio};
+pub use operator::{Operator, OperatorError, Problem, TokenEntry, Tokens};
+pub use retrieval::{EmbedderChoice, IndexMode};
+pub use search::{Detail, Filters, FoundTool, SearchReply, SearchRequest};
+pub use session::SessionKeys;
+pub use settings::{Dirs, PluginsFolder, PluginsSource, Settings, View};
+pub use shutdown::Shutdown;

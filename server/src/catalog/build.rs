@@ -1,0 +1,188 @@
+//! Puts a catalog together: plugins from the folders, the operator's side, and what the sandbox derived. Blocking, off the request path.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use manifest_schema::{Diagnostics, Digest, Runtime, ServedName, Status, ToolSpec};
+use policy::{Declared, Level, Plugin, readiness};
+use semver::Version;
+
+use super::{Availability, BrokenPlugin, Catalog, Known, PluginEntry, Schema, ServedTool, load::Found, load::problem};
+use crate::{Operator, gate::Gate, mcp::Lists};
+
+/// What a plugin's preparation came to, kept by name and content.
+#[derive(Debug, Clone)]
+pub(crate) enum Preparation {
+    /// Its tools, every schema filled in.
+    Ready(Arc<Vec<ToolSpec>>),
+    /// What went wrong.
+    Failed(String),
+}
+
+/// Everything a catalog is made of.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) generation: u64,
+    pub(crate) found: Found,
+    pub(crate) operator: Arc<Operator>,
+    pub(crate) prepared: &'a HashMap<(String, Digest), Preparation>,
+    pub(crate) previous: Option<&'a Catalog>,
+    pub(crate) reached: Level,
+    pub(crate) queue_per_plugin: usize,
+    pub(crate) lists: Lists,
+}
+
+/// Puts the catalog together. What is wrong with one plugin is in the catalog, and concerns that plugin alone.
+pub(crate) fn build(ingredients: Ingredients<'_>) -> Catalog {
+    let mut broken = std::mem::take(&mut { ingredients.found.broken.clone() });
+    let mut plugins = Vec::with_capacity(ingredients.found.plugins.len());
+    for (plugin, notes) in &ingredients.found.plugins {
+        match entry(&ingredients, plugin, notes) {
+            Ok(entry) => plugins.push(Arc::new(entry)),
+            Err(diagnostics) => broken.push(BrokenPlugin {
+                name: plugin.manifest.name.to_string(),
+                root: plugin.root.clone(),
+                source: plugin.source.clone(),
+                diagnostics,
+            }),
+        }
+    }
+    plugins.sort_by(|a, b| a.name().cmp(b.name()));
+    broken.sort_by(|a, b| (&a.name, &a.root).cmp(&(&b.name, &b.root)));
+    let mut known = BTreeMap::new();
+    let mut tools = Vec::new();
+    for plugin in &plugins {
+        for tool in &plugin.tools {
+            if plugin.availability == Availability::Served {
+                tools.push(tool.clone());
+            }
+            known.insert(tool.name.clone(), Known { plugin: plugin.clone(), tool: Some(tool.clone()) });
+        }
+        for tool in &plugin.pending {
+            let name = ServedName::new(&plugin.plugin.manifest.name, tool);
+            known.insert(name, Known { plugin: plugin.clone(), tool: None });
+        }
+    }
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    Catalog { generation: ingredients.generation, plugins, broken, operator: ingredients.operator, tools, known, lists: ingredients.lists }
+}
+
+fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) -> Result<PluginEntry, Diagnostics> {
+    let name = plugin.manifest.name.as_str();
+    let previous = ingredients.previous.and_then(|catalog| catalog.plugin(name));
+    let preparation = ingredients.prepared.get(&(name.to_owned(), plugin.content.clone()));
+    let specs = match preparation {
+        Some(Preparation::Ready(specs)) => specs.as_slice(),
+        _ => &plugin.manifest.mcps,
+    };
+    let (tools, pending) = tools(plugin, specs, previous)?;
+    let operator = &ingredients.operator;
+    let config = operator.config.get(name).cloned().unwrap_or_default();
+    let config_problem = config_problem(plugin, operator, &config)?;
+    let declared = Declared::of(&plugin.manifest);
+    let limit = plugin.manifest.resource_limits.max_concurrent_requests as usize;
+    let gate = previous.filter(|entry| entry.gate.limit() == limit.max(1)).map_or_else(
+        || Arc::new(Gate::new(limit, ingredients.queue_per_plugin)),
+        |entry| entry.gate.clone(),
+    );
+    let mut entry = PluginEntry {
+        plugin: plugin.clone(),
+        grant: operator.grants.of(plugin, &declared).cloned(),
+        declared,
+        availability: Availability::Served,
+        tools,
+        pending,
+        notes: notes.to_vec(),
+        preparation: preparation.and_then(|preparation| match preparation {
+            Preparation::Failed(message) => Some(message.clone()),
+            Preparation::Ready(_) => None,
+        }),
+        allowed: None,
+        gate,
+        secrets: operator.secrets.get(name).cloned().unwrap_or_default(),
+        config,
+        config_problem,
+        reached: ingredients.reached,
+    };
+    let refused = operator.problems.iter().filter(|problem| problem.plugin == name);
+    entry.notes.extend(refused.map(|problem| problem.error.to_string()));
+    match readiness(&entry.declared, &entry.standing()) {
+        Ok(allowed) => entry.allowed = Some(Arc::new(allowed)),
+        Err(missing) => entry.availability = Availability::Withheld(missing),
+    }
+    if let Some(availability) = unavailable(plugin) {
+        entry.availability = availability;
+    }
+    Ok(entry)
+}
+
+/// Why nothing the operator does could make the plugin run here.
+fn unavailable(plugin: &Plugin) -> Option<Availability> {
+    let manifest = &plugin.manifest;
+    if manifest.status == Status::Disabled {
+        return Some(Availability::Disabled);
+    }
+    let ours = Version::parse(env!("CARGO_PKG_VERSION")).ok()?;
+    if let Some(least) = manifest.min_core_version.as_ref().filter(|least| **least > ours) {
+        return Some(Availability::Incompatible { wanted: format!("at least {least}") });
+    }
+    if let Some(most) = manifest.max_core_version.as_ref().filter(|most| **most < ours) {
+        return Some(Availability::Incompatible { wanted: format!("at most {most}") });
+    }
+    (manifest.runtime != Runtime::Python).then_some(Availability::Unsupported { runtime: manifest.runtime })
+}
+
+type Tools = (Vec<Arc<ServedTool>>, Vec<manifest_schema::ToolName>);
+
+fn tools(plugin: &Arc<Plugin>, specs: &[ToolSpec], previous: Option<&Arc<PluginEntry>>) -> Result<Tools, Diagnostics> {
+    let mut tools = Vec::with_capacity(specs.len());
+    let mut pending = Vec::new();
+    let same = previous.filter(|entry| Arc::ptr_eq(&entry.plugin, plugin));
+    let mut problems = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let Some(args) = &spec.args_schema else {
+            pending.push(spec.name.clone());
+            continue;
+        };
+        let compiled = same.and_then(|entry| entry.tools.iter().find(|tool| tool.spec.name == spec.name && is_made_of(tool, spec)));
+        if let Some(tool) = compiled {
+            tools.push(tool.clone());
+            continue;
+        }
+        match ServedTool::compile(plugin, spec, args) {
+            Ok(tool) => tools.push(Arc::new(tool)),
+            Err((key, error)) => {
+                let mut diagnostic = problem(&plugin.root, "manifest.schema", error.to_string());
+                diagnostic.path = format!("mcps[{index}].{key}");
+                problems.push(diagnostic);
+            }
+        }
+    }
+    if problems.is_empty() { Ok((tools, pending)) } else { Err(Diagnostics(problems)) }
+}
+
+/// Whether the compiled tool was made of this very description; a `type` that was added to its schema does not count.
+fn is_made_of(tool: &ServedTool, spec: &ToolSpec) -> bool {
+    let mut made = (*tool.spec).clone();
+    if let (Some(made), Some(given)) = (&mut made.args_schema, &spec.args_schema)
+        && !given.contains_key("type")
+    {
+        made.shift_remove("type");
+    }
+    made == *spec
+}
+
+fn config_problem(plugin: &Plugin, operator: &Operator, config: &serde_json::Map<String, serde_json::Value>) -> Result<Option<String>, Diagnostics> {
+    if let Some(problem) = operator.config_problem(plugin.manifest.name.as_str()) {
+        return Ok(Some(problem));
+    }
+    let Some(schema) = &plugin.manifest.config_schema else { return Ok(None) };
+    let schema = Schema::compile(schema).map_err(|error| {
+        let mut diagnostic = problem(&plugin.root, "manifest.schema", error.to_string());
+        "config_schema".clone_into(&mut diagnostic.path);
+        Diagnostics(vec![diagnostic])
+    })?;
+    let misfits = schema.check(&serde_json::Value::Object(config.clone())).err();
+    Ok(misfits.map(|misfits| misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+}

@@ -1,0 +1,249 @@
+//! The MCP handler, by hand, for both protocol eras. One endpoint is one view over one channel.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::http::request::Parts;
+use policy::{SessionId, TraceId};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod, CompleteRequestParams, CompleteResult,
+        CustomRequest, CustomResult, DiscoverResult, Implementation, ListPromptsRequestMethod, ListPromptsResult,
+        ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
+        MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities, ServerConfig,
+        SubscriptionFilter, Tool,
+    },
+    service::{NotificationContext, RequestContext, SubscriptionContext},
+};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+
+use super::{
+    meta_tools::{self, Request},
+    wire,
+};
+use crate::{CallReply, CallRequest, CallUpdate, Caller, Code, Host, View, session::META_KEY};
+
+/// How long a list may be taken from a client's cache, in milliseconds; a change is told besides.
+const LIST_TTL_MS: u64 = 60_000;
+/// Updates that may wait for a slow client.
+const UPDATE_QUEUE: usize = 64;
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+const INSTRUCTIONS: &str = "Tools of installed plugins, each run in a sandbox. Use search_tools with the task in plain words to find the right one. \
+    A result that says `denied` can only be changed by the operator of this server.";
+
+/// Where requests come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Channel {
+    /// One connection is one session, of one caller.
+    Connection { session: SessionId, caller: Caller },
+    /// Each HTTP request says who calls and in which session.
+    Http,
+}
+
+/// What rmcp drives: one view of the host over one channel.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    host: Arc<Host>,
+    view: View,
+    channel: Channel,
+    config: Arc<ServerConfig>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(host: Arc<Host>, view: View, channel: Channel) -> Self {
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+        let config = ServerConfig::new(capabilities).with_server_info(implementation()).with_instructions(INSTRUCTIONS);
+        Self { host, view, channel, config: Arc::new(config) }
+    }
+
+    fn caller(&self, context: &RequestContext<RoleServer>) -> Caller {
+        match &self.channel {
+            Channel::Connection { caller, .. } => caller.clone(),
+            // The guard of the HTTP server puts it there; without it, nobody is let through as anybody.
+            Channel::Http => {
+                let parts = context.extensions.get::<Parts>();
+                parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned().unwrap_or_else(Caller::nobody)
+            }
+        }
+    }
+
+    /// The session of a request, and whether the caller is to get a handle with the result.
+    fn session(&self, context: &RequestContext<RoleServer>, caller: &Caller) -> Result<(Option<SessionId>, bool), CallToolResult> {
+        if let Channel::Connection { session, .. } = &self.channel {
+            return Ok((Some(session.clone()), false));
+        }
+        if !is_stateless(context) {
+            let header = context.extensions.get::<Parts>().and_then(|parts| parts.headers.get("mcp-session-id"));
+            return Ok((header.and_then(|id| id.to_str().ok()).map(|id| SessionId(id.into())), false));
+        }
+        match context.meta.0.0.get(META_KEY) {
+            None => Ok((self.host.sessions.begin().ok(), true)),
+            Some(handle) => match handle.as_str().and_then(|handle| self.host.sessions.verify(handle, caller.name())) {
+                Some(session) => Ok((Some(session), true)),
+                None => Err(wire::error_result(&format!(
+                    "{}: the session handle was not made by this server for this caller\nhint: leave `{META_KEY}` out to begin a new session",
+                    Code::BadSession.as_str()
+                ))),
+            },
+        }
+    }
+
+    async fn call(&self, name: String, args: Map<String, Value>, caller: Caller, context: &RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        let (session, handle) = match self.session(context, &caller) {
+            Ok(session) => session,
+            Err(result) => return Ok(result),
+        };
+        let trace = context.meta.0.get_traceparent().filter(|trace| is_traceparent(trace)).map(|trace| TraceId(trace.into()));
+        let request = CallRequest { name: name.clone(), args, session: session.clone(), trace, caller: caller.clone() };
+        let reply = self.run(request, context).await;
+        let in_session = reply.in_session;
+        let mut result = wire::result(&name, reply.outcome)?;
+        if let (true, true, Some(session)) = (handle, in_session, session) {
+            let handle = self.host.sessions.handle(&session, caller.name());
+            result.meta.get_or_insert_with(MetaObject::new).0.insert(META_KEY.to_owned(), json!(handle));
+        }
+        Ok(result)
+    }
+
+    /// Runs the call and passes its progress on, in order and before the result.
+    async fn run(&self, request: CallRequest, context: &RequestContext<RoleServer>) -> CallReply {
+        let Some(token) = context.meta.get_progress_token() else {
+            return Box::pin(self.host.call(request, None, context.ct.clone())).await;
+        };
+        let (sender, receiver) = mpsc::channel(UPDATE_QUEUE);
+        let call = Box::pin(self.host.call(request, Some(sender), context.ct.clone()));
+        let (reply, ()) = tokio::join!(call, pass_on(receiver, token, context));
+        reply
+    }
+
+    /// What results of the stateless era carry besides.
+    fn sign(&self, meta: &mut Option<MetaObject>, context: &RequestContext<RoleServer>) {
+        if is_stateless(context) {
+            let info = json!({ "name": self.config.server_info.name, "version": self.config.server_info.version });
+            meta.get_or_insert_with(MetaObject::new).0.insert(SERVER_INFO.to_owned(), info);
+        }
+    }
+}
+
+fn implementation() -> Implementation {
+    Implementation::new("pegboard", env!("CARGO_PKG_VERSION")).with_title("Pegboard")
+}
+
+fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
+}
+
+fn is_traceparent(text: &str) -> bool {
+    text.len() == 55 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+async fn pass_on(mut updates: mpsc::Receiver<CallUpdate>, token: ProgressToken, context: &RequestContext<RoleServer>) {
+    while let Some(update) = updates.recv().await {
+        let CallUpdate::Progress { progress, total, message } = update else { continue };
+        let mut notification = ProgressNotificationParam::new(token.clone(), progress);
+        notification.total = total;
+        notification.message = message;
+        if context.peer.notify_progress(notification).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl ServerHandler for Endpoint {
+    fn get_info(&self) -> ServerConfig {
+        (*self.config).clone()
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS)
+    }
+
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let mut result = DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), self.get_info());
+        result.ttl_ms = LIST_TTL_MS;
+        result.cache_scope = CacheScope::Public;
+        Ok(result)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.host.catalog().tool(name).map(|tool| tool.wire.clone())
+    }
+
+    async fn list_tools(&self, request: Option<PaginatedRequestParams>, context: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
+        let caller = self.caller(&context);
+        let catalog = self.host.catalog();
+        let list = catalog.lists.of(&catalog, self.view, &caller);
+        let cursor = request.and_then(|request| request.cursor);
+        let page = list
+            .page(cursor.as_deref(), catalog.lists.page_size(), &catalog.lists.splices)
+            .ok_or_else(|| wire::protocol_error(Code::InvalidParams, "the cursor is not one of this list"))?;
+        let scope = if caller.is_limited() { CacheScope::Private } else { CacheScope::Public };
+        let mut result = ListToolsResult::with_all_items(page.stand_in.into_iter().collect()).with_ttl_ms(LIST_TTL_MS).with_cache_scope(scope);
+        result.next_cursor = page.next_cursor;
+        self.sign(&mut result.meta, &context);
+        Ok(result)
+    }
+
+    async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        let caller = self.caller(&context);
+        let args = request.arguments.unwrap_or_default();
+        let name = request.name.into_owned();
+        let mut result = if meta_tools::names(self.view).contains(&name.as_str()) {
+            match meta_tools::run(&self.host, self.view, &caller, &name, args).await {
+                Request::Answer(result) => result,
+                Request::Forward { name, args } => self.call(name, args, caller, &context).await?,
+            }
+        } else {
+            self.call(name, args, caller, &context).await?
+        };
+        self.sign(&mut result.meta, &context);
+        Ok(result.into())
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.supported_by(&self.config.capabilities))
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let _subscription = self.host.subscribers.add_sink(context.sink().clone());
+        tokio::select! {
+            () = context.cancelled() => {}
+            () = self.host.stopping.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.host.subscribers.add_peer(context.peer);
+    }
+
+    // rmcp answers the following with empty lists, although nothing of the kind is declared.
+
+    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+    }
+
+    async fn list_resources(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListResourcesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+    }
+
+    async fn list_resource_templates(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+    }
+
+    async fn complete(&self, _: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
+        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+    }
+
+    /// Requests that rmcp does not know, and requests of ours whose parameters do not fit.
+    async fn on_custom_request(&self, request: CustomRequest, _context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+        let method = crate::clean::one_line(&request.method, 80);
+        const OURS: [&str; 6] = ["initialize", "ping", "server/discover", "tools/list", "tools/call", "subscriptions/listen"];
+        if OURS.contains(&request.method.as_str()) {
+            return Err(wire::protocol_error(Code::InvalidParams, format!("the parameters of `{method}` do not fit")));
+        }
+        Err(wire::protocol_error(Code::MethodNotFound, format!("unknown method `{method}`")))
+    }
+}

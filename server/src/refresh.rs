@@ -1,0 +1,417 @@
+//! From a change on disk to a new catalog: watches, waits for the change to settle, builds off the request path, swaps whole,
+//! ends what changed, tells the clients, and brings the index after.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use executor_api::FailureKind;
+use manifest_schema::{Digest, ToolSpec};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::{AccessKind, AccessMode}};
+use policy::Level;
+use tokio::sync::mpsc;
+
+use crate::{
+    Availability, Caller, Host, Operator, Settings, StartError, View,
+    catalog::{Catalog, Ingredients, Loader, Preparation, build},
+    mcp::Lists,
+};
+
+/// Plugins that are made ready at once.
+const PREPARE_AT_ONCE: usize = 2;
+/// A failed preparation that may succeed later is tried again after this, and then at twice the distance each time.
+const RETRY_FIRST: Duration = Duration::from_secs(30);
+const RETRY_LAST: Duration = Duration::from_secs(600);
+/// How often to look where the operating system cannot tell.
+const POLL: Duration = Duration::from_millis(750);
+/// The list of all tools is expensive for a model above this, in tokens.
+const EXPENSIVE_LIST: usize = 10_000;
+
+/// What asks for a new catalog.
+#[derive(Debug)]
+pub(crate) enum Trigger {
+    /// A file changed.
+    Files,
+    /// A plugin was made ready, or could not be.
+    Prepared { plugin: String, content: Digest, result: Result<Vec<ToolSpec>, (FailureKind, String)>, deriving: bool },
+    /// A preparation that failed may be tried again.
+    Retry { plugin: String, content: Digest },
+}
+
+/// What is kept from one catalog to the next.
+pub(crate) struct Refresher {
+    loader: Loader,
+    operator: Arc<Operator>,
+    prepared: HashMap<(String, Digest), Preparation>,
+    /// Preparations that run, or that wait to be tried again.
+    preparing: HashSet<(String, Digest)>,
+    attempts: HashMap<(String, Digest), u32>,
+    slots: Arc<tokio::sync::Semaphore>,
+    watcher: Option<Watch>,
+    linked: BTreeSet<PathBuf>,
+    lists: Lists,
+    generation: u64,
+}
+
+/// Reads everything for the first time.
+pub(crate) fn begin(settings: &Settings, reached: Level) -> Result<(Refresher, Catalog), StartError> {
+    let mut refresher = Refresher {
+        loader: Loader::default(),
+        operator: Arc::new(Operator::read(&settings.dirs)?),
+        prepared: HashMap::new(),
+        preparing: HashSet::new(),
+        attempts: HashMap::new(),
+        slots: Arc::new(tokio::sync::Semaphore::new(PREPARE_AT_ONCE)),
+        watcher: None,
+        linked: BTreeSet::new(),
+        lists: Lists::new(settings)?,
+        generation: 0,
+    };
+    let catalog = refresher.build(settings, reached, None)?;
+    Ok((refresher, catalog))
+}
+
+/// Builds a catalog whenever something asks for one, until the host is gone.
+pub(crate) async fn run(host: Weak<Host>, mut refresher: Refresher, mut triggers: mpsc::Receiver<Trigger>) {
+    loop {
+        let Some(settle) = host.upgrade().map(|host| host.settings.debounce) else { return };
+        let poll = refresher.watcher.as_ref().is_some_and(|watch| watch.blind);
+        let trigger = tokio::select! {
+            trigger = triggers.recv() => trigger,
+            () = tokio::time::sleep(POLL), if poll => Some(Trigger::Files),
+        };
+        let Some(trigger) = trigger else { return };
+        let mut batch = vec![trigger];
+        let settled = tokio::time::Instant::now() + settle;
+        while let Ok(Some(trigger)) = tokio::time::timeout_at(settled, triggers.recv()).await {
+            batch.push(trigger);
+        }
+        let Some(host) = host.upgrade() else { return };
+        if host.stopping.is_cancelled() {
+            return;
+        }
+        for trigger in batch {
+            refresher.note(&host, trigger);
+        }
+        let task = tokio::task::spawn_blocking(move || {
+            refresher.refresh(&host);
+            (refresher, host)
+        });
+        match task.await {
+            Ok((back, host)) => {
+                refresher = back;
+                refresher.prepare(&host);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the catalog can no longer be renewed");
+                return;
+            }
+        }
+    }
+}
+
+/// Brings the index after the catalog, one update at a time.
+pub(crate) async fn index(host: Weak<Host>) {
+    let Some(mut progress) = host.upgrade().map(|host| host.progress.subscribe()) else { return };
+    loop {
+        if progress.wait_for(|now| now.index < now.catalog).await.is_err() {
+            return;
+        }
+        let Some(strong) = host.upgrade() else { return };
+        let task = tokio::task::spawn_blocking(move || {
+            let catalog = strong.catalog();
+            strong.retrieval.update(&catalog.tools);
+            strong.progress.send_modify(|now| now.index = now.index.max(catalog.generation));
+        });
+        if let Err(error) = task.await {
+            tracing::error!(%error, "the index can no longer be renewed");
+            return;
+        }
+    }
+}
+
+impl Refresher {
+    /// Takes its place beside the host that serves its first catalog.
+    pub(crate) fn adopt(&mut self, host: &Arc<Host>) {
+        let catalog = host.catalog();
+        announce(host, None, &catalog);
+        host.progress.send_modify(|now| now.catalog = catalog.generation);
+        if !host.settings.frozen {
+            self.watcher = Some(Watch::new(host.triggers.clone(), &host.settings));
+            self.watch(&host.settings);
+        }
+        self.prepare(host);
+    }
+
+    fn build(&mut self, settings: &Settings, reached: Level, previous: Option<&Catalog>) -> Result<Catalog, StartError> {
+        let found = self.loader.look(&settings.plugins)?;
+        self.linked.clone_from(&found.linked);
+        self.generation += 1;
+        Ok(build(Ingredients {
+            generation: self.generation,
+            found,
+            operator: self.operator.clone(),
+            prepared: &self.prepared,
+            previous,
+            reached,
+            queue_per_plugin: settings.queue_per_plugin,
+            lists: self.lists.fresh(),
+        }))
+    }
+
+    fn note(&mut self, host: &Host, trigger: Trigger) {
+        match trigger {
+            Trigger::Files => {}
+            Trigger::Retry { plugin, content } => {
+                self.preparing.remove(&(plugin, content));
+            }
+            Trigger::Prepared { plugin, content, result, deriving } => {
+                if deriving {
+                    host.progress.send_modify(|now| now.deriving = now.deriving.saturating_sub(1));
+                }
+                let key = (plugin, content);
+                match result {
+                    Ok(specs) => {
+                        self.preparing.remove(&key);
+                        self.attempts.remove(&key);
+                        self.prepared.insert(key, Preparation::Ready(Arc::new(specs)));
+                    }
+                    Err((kind, message)) => self.prepare_again(host, key, kind, message),
+                }
+            }
+        }
+    }
+
+    fn prepare_again(&mut self, host: &Host, key: (String, Digest), kind: FailureKind, message: String) {
+        tracing::error!(plugin = key.0, kind = kind.as_str(), message, "plugin could not be made ready");
+        self.prepared.insert(key.clone(), Preparation::Failed(format!("{}: {message}", kind.as_str())));
+        let attempt = self.attempts.entry(key.clone()).or_insert(0);
+        let wait = RETRY_LAST.min(RETRY_FIRST.saturating_mul(2_u32.saturating_pow(*attempt)));
+        *attempt += 1;
+        let triggers = host.triggers.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = triggers.send(Trigger::Retry { plugin: key.0, content: key.1 }).await;
+        });
+    }
+
+    /// Reads everything again and swaps the catalog, if it came out different. Blocking.
+    fn refresh(&mut self, host: &Arc<Host>) {
+        match Operator::read(&host.settings.dirs) {
+            Ok(operator) if operator == *self.operator => {}
+            Ok(operator) => self.operator = Arc::new(operator),
+            // An unreadable file of grants must neither give nor take anything.
+            Err(error) => tracing::error!(%error, hint = error.hint(), "the operator's files are not valid, the old ones stay in force"),
+        }
+        let old = host.catalog();
+        match self.build(&host.settings, host.python.level(), Some(&old)) {
+            Ok(new) if same(&old, &new) => self.generation = old.generation,
+            Ok(new) => {
+                let new = Arc::new(new);
+                announce(host, Some(&old), &new);
+                host.catalog.store(new.clone());
+                host.progress.send_modify(|now| now.catalog = new.generation);
+                retire(host, &old, &new);
+                if listed(&old) != listed(&new) {
+                    host.subscribers.list_changed();
+                }
+            }
+            Err(error) => {
+                self.generation = old.generation;
+                tracing::error!(%error, "the plugins cannot be read again, the old catalog stays");
+            }
+        }
+        self.watch(&host.settings);
+    }
+
+    fn watch(&mut self, settings: &Settings) {
+        let linked = self.linked.clone();
+        if let Some(watch) = &mut self.watcher {
+            watch.arm(settings, &linked);
+        }
+    }
+
+    /// Starts what must be made before a first call: schemas, virtual environments, everything with `warm`.
+    fn prepare(&mut self, host: &Arc<Host>) {
+        let catalog = host.catalog();
+        let current: HashSet<(String, Digest)> =
+            catalog.plugins.iter().map(|entry| (entry.name().to_owned(), entry.plugin.content.clone())).collect();
+        self.prepared.retain(|key, _| current.contains(key));
+        self.attempts.retain(|key, _| current.contains(key));
+        for entry in &catalog.plugins {
+            let deriving = !entry.pending.is_empty();
+            let needed = deriving || !entry.plugin.manifest.dependencies.is_empty() || host.settings.warm;
+            let key = (entry.name().to_owned(), entry.plugin.content.clone());
+            let done = matches!(self.prepared.get(&key), Some(Preparation::Ready(_)));
+            let Some(allowed) = entry.allowed.clone() else { continue };
+            if !needed || done || entry.availability != Availability::Served || !self.preparing.insert(key.clone()) {
+                continue;
+            }
+            if deriving {
+                host.progress.send_modify(|now| now.deriving += 1);
+            }
+            let (python, plugin, slots) = (host.python.clone(), entry.plugin.clone(), self.slots.clone());
+            let triggers = host.triggers.clone();
+            tokio::spawn(async move {
+                let _slot = slots.acquire_owned().await;
+                let result = python.prepare(plugin, allowed).await.map_err(|failure| (failure.kind, failure.message));
+                let _ = triggers.send(Trigger::Prepared { plugin: key.0, content: key.1, result, deriving }).await;
+            });
+        }
+    }
+}
+
+/// Whether nothing that anyone could see differs.
+fn same(old: &Catalog, new: &Catalog) -> bool {
+    old.operator == new.operator
+        && old.broken == new.broken
+        && old.plugins.len() == new.plugins.len()
+        && old.plugins.iter().zip(&new.plugins).all(|(old, new)| {
+            old.plugin == new.plugin
+                && old.availability == new.availability
+                && old.pending == new.pending
+                && old.notes == new.notes
+                && old.preparation == new.preparation
+                && old.allowed == new.allowed
+                && old.tools.len() == new.tools.len()
+                && old.tools.iter().zip(&new.tools).all(|(old, new)| old.json == new.json)
+        })
+}
+
+/// What clients see of a catalog.
+fn listed(catalog: &Catalog) -> Vec<&[u8]> {
+    catalog.tools.iter().map(|tool| &*tool.json).collect()
+}
+
+/// Ends the processes of plugins that changed, went away, or may now do something else.
+fn retire(host: &Arc<Host>, old: &Catalog, new: &Catalog) {
+    for before in &old.plugins {
+        let unchanged = new.plugin(before.name()).is_some_and(|after| after.plugin.content == before.plugin.content && after.allowed == before.allowed);
+        if before.allowed.is_some() && !unchanged {
+            let (python, name) = (host.python.clone(), before.name().to_owned());
+            tokio::spawn(async move { python.retire(&name).await });
+        }
+    }
+}
+
+/// Tells the operator what changed; a broken or withheld plugin loudly.
+fn announce(host: &Host, old: Option<&Catalog>, new: &Catalog) {
+    for broken in &new.broken {
+        if old.is_none_or(|old| !old.broken.contains(broken)) {
+            tracing::error!(plugin = broken.name, root = %broken.root.display(), diagnostics = %broken.diagnostics, "plugin is broken and not served");
+        }
+    }
+    for problem in &new.operator.problems {
+        if old.is_none_or(|old| !old.operator.problems.contains(problem)) {
+            tracing::error!(plugin = problem.plugin, error = %problem.error, hint = problem.error.hint(), "refused");
+        }
+    }
+    for entry in &new.plugins {
+        let before = old.and_then(|old| old.plugin(entry.name()));
+        if before.is_some_and(|before| before.availability == entry.availability && before.notes == entry.notes) {
+            continue;
+        }
+        for note in &entry.notes {
+            tracing::info!(plugin = entry.name(), note, "note");
+        }
+        match &entry.availability {
+            Availability::Served => {}
+            Availability::Withheld(missing) => {
+                for missing in missing {
+                    let remedy = missing.remedy(&entry.plugin.manifest.name);
+                    tracing::warn!(plugin = entry.name(), %missing, remedy, "plugin is withheld");
+                }
+            }
+            other => tracing::warn!(plugin = entry.name(), reason = ?other, "plugin is not served"),
+        }
+    }
+    tracing::info!(generation = new.generation, plugins = new.plugins.len(), broken = new.broken.len(), tools = new.tools.len(), "catalog");
+    warn_of_cost(host, new);
+}
+
+fn warn_of_cost(host: &Host, catalog: &Catalog) {
+    let tokens = catalog.tools.iter().map(|tool| tool.json.len()).sum::<usize>() / 4;
+    if host.settings.view == View::All && tokens > EXPENSIVE_LIST {
+        let search = catalog.lists.of(catalog, View::Search, &Caller::local()).bytes() / 4;
+        tracing::warn!(
+            tokens,
+            search_view_tokens = search,
+            "the list of tools is long; estimated at 4 bytes a token; `--view search` or /mcp/search would cost less"
+        );
+    }
+}
+
+/// Hears of changes, where the operating system can tell.
+struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    armed: BTreeSet<(PathBuf, bool)>,
+    config: PathBuf,
+    /// Something cannot be watched, so it is looked at now and then.
+    blind: bool,
+}
+
+impl Watch {
+    fn new(triggers: mpsc::Sender<Trigger>, settings: &Settings) -> Self {
+        let config = std::path::absolute(&settings.dirs.config).unwrap_or_else(|_| settings.dirs.config.clone());
+        let shown = config.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.map_or(true, |event| matters(&event, &shown)) {
+                // A full queue already holds the request for a new catalog.
+                let _ = triggers.try_send(Trigger::Files);
+            }
+        });
+        let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "files cannot be watched, they are looked at now and then")).ok();
+        Self { blind: watcher.is_none(), watcher, armed: BTreeSet::new(), config }
+    }
+
+    fn arm(&mut self, settings: &Settings, linked: &BTreeSet<PathBuf>) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let mut wanted: BTreeSet<(PathBuf, bool)> = linked.iter().map(|path| (path.clone(), true)).collect();
+        wanted.extend(settings.plugins.iter().filter_map(|folder| Some((std::fs::canonicalize(&folder.path).ok()?, true))));
+        // The folder of configuration may not be there yet: its nearest ancestor hears when it comes.
+        let existing = self.config.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        wanted.insert((existing.to_owned(), existing == self.config));
+        for gone in self.armed.difference(&wanted) {
+            let _ = watcher.unwatch(&gone.0);
+        }
+        let mut blind = false;
+        let mut armed = BTreeSet::new();
+        for (path, recursive) in wanted {
+            let mode = if recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+            if self.armed.contains(&(path.clone(), recursive)) && path.exists() {
+                armed.insert((path, recursive));
+                continue;
+            }
+            match watcher.watch(&path, mode) {
+                Ok(()) => {
+                    armed.insert((path, recursive));
+                }
+                Err(error) => {
+                    blind = true;
+                    tracing::warn!(path = %path.display(), %error, "folder cannot be watched, it is looked at now and then");
+                }
+            }
+        }
+        self.armed = armed;
+        self.blind = blind;
+    }
+}
+
+/// Whether an event can mean a change. Being read is no change, and our own reading must not call us again.
+fn matters(event: &notify::Event, config: &Path) -> bool {
+    let changed = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    };
+    changed
+        && (event.paths.is_empty()
+            || event.paths.iter().any(|path| {
+                let noise = path.components().any(|part| part.as_os_str() == "__pycache__" || part.as_os_str() == ".git");
+                let above = config.starts_with(path) || path.starts_with(config) || !config.starts_with(path.parent().unwrap_or(path));
+                !noise && above
+            }))
+}
