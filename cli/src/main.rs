@@ -1,2 +1,93 @@
-//! Placeholder until its parts land.
-fn main() {}
+//! The program `pegboard`: reads flags, environment and `pegboard.toml`, calls the library, prints, exits. Nothing else in the product does.
+
+#![allow(clippy::disallowed_methods, reason = "this program is where the environment is read")]
+
+mod args;
+mod bundled;
+mod clients;
+mod commands;
+mod exit;
+mod failure;
+mod operator;
+mod output;
+mod clean;
+mod settings;
+mod typed;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Command},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::Output,
+    settings::Settings,
+};
+
+fn main() -> ExitCode {
+    // First of all: the launcher enters namespaces, which a process with threads can't.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "__sandbox") {
+        sandbox::launcher_main();
+    }
+    match Cli::try_parse() {
+        Ok(cli) => finish(&cli),
+        Err(error) => refused(&error).into(),
+    }
+}
+
+fn finish(cli: &Cli) -> ExitCode {
+    let mut output = Output::new(cli.global.json);
+    output.stdout_taken = matches!(cli.command, Command::Serve(_));
+    match run(cli, &output) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => output.failure(&failure).into(),
+    }
+}
+
+fn run(cli: &Cli, output: &Output) -> Outcome {
+    let global = &cli.global;
+    // These three need no folder of ours, so a broken pegboard.toml does not stop them.
+    match &cli.command {
+        Command::Validate(command) => return command.run(output),
+        Command::Schema(command) => return command.run(output),
+        Command::Completions(command) => return command.run(output),
+        _ => {}
+    }
+    let settings = Settings::read(global)?;
+    commands::start_log(global, &settings, matches!(cli.command, Command::Serve(_)))?;
+    match &cli.command {
+        Command::Serve(command) => command.run(&settings),
+        Command::List(command) => command.run(&settings, output),
+        Command::Info(command) => command.run(&settings, output),
+        Command::Call(command) => command.run(&settings, output),
+        Command::Search(command) => command.run(&settings, output),
+        Command::Grant(command) => command.run(&settings, output),
+        Command::Revoke(command) => command.run(&settings, output),
+        Command::Grants(command) => command.run(&settings, output),
+        Command::Secret(command) => command.run(&settings, output),
+        Command::Config(command) => command.run(&settings, output),
+        Command::Token(command) => command.run(&settings, output),
+        Command::Doctor(command) => command.run(&settings, output),
+        Command::ClientConfig(command) => command.run(&settings, global, output),
+        Command::Validate(_) | Command::Schema(_) | Command::Completions(_) => Ok(()),
+    }
+}
+
+/// A command line that clap refused, or a request for help or the version.
+fn refused(error: &clap::Error) -> Exit {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if !error.use_stderr() || !words.iter().any(|word| word == "--json") {
+        // A closed pipe is all that can go wrong here, and then nobody reads on.
+        let _ = error.print();
+        return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+    }
+    let mut output = Output::new(true);
+    output.stdout_taken = words.iter().any(|word| word == "serve");
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or("wrong usage").trim_start_matches("error: ").to_owned();
+    let hint = lines.find(|line| line.starts_with("tip:")).map(|line| line.trim_start_matches("tip: ").to_owned());
+    output.failure(&Failure::usage("usage", message).maybe_hint(hint.or_else(|| Some("pegboard --help".to_owned()))))
+}

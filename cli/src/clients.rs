@@ -1,0 +1,221 @@
+//! The MCP clients that the program knows: where each keeps its configuration, how a server is written there, and what it can take.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+
+/// A client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Client {
+    /// Claude Code.
+    ClaudeCode,
+    /// Claude Desktop.
+    ClaudeDesktop,
+    /// Codex CLI and its IDE extension.
+    Codex,
+    /// Cursor.
+    Cursor,
+    /// VS Code with Copilot.
+    Vscode,
+    /// A Python program with langchain-mcp-adapters.
+    Langchain,
+}
+
+/// How a client reaches the server.
+#[derive(Debug, Clone)]
+pub(crate) enum Reach {
+    /// The client starts it.
+    Stdio {
+        /// Absolute path of the program.
+        command: String,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Environment that the client must pass on.
+        environment: Map<String, Value>,
+    },
+    /// It runs already.
+    Http {
+        /// Its address.
+        url: String,
+        /// Environment variable of the client that holds the bearer token.
+        token_variable: Option<String>,
+    },
+}
+
+/// The block to paste.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// `json`, `toml` or `python`.
+    pub(crate) format: &'static str,
+    /// The text.
+    pub(crate) text: String,
+}
+
+impl Client {
+    /// The word of the command line.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude-code",
+            Self::ClaudeDesktop => "claude-desktop",
+            Self::Codex => "codex",
+            Self::Cursor => "cursor",
+            Self::Vscode => "vscode",
+            Self::Langchain => "langchain",
+        }
+    }
+
+    /// For people.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "Claude Code",
+            Self::ClaudeDesktop => "Claude Desktop",
+            Self::Codex => "Codex",
+            Self::Cursor => "Cursor",
+            Self::Vscode => "VS Code",
+            Self::Langchain => "LangChain",
+        }
+    }
+
+    /// Where its configuration is: for this user first, then for the current folder. None for a program one writes oneself.
+    pub(crate) fn files(self) -> Vec<PathBuf> {
+        let home = std::env::home_dir().unwrap_or_default();
+        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(".config"));
+        match self {
+            Self::ClaudeCode => vec![home.join(".claude.json"), PathBuf::from(".mcp.json")],
+            Self::ClaudeDesktop => vec![config.join("Claude/claude_desktop_config.json")],
+            Self::Codex => vec![std::env::var_os("CODEX_HOME").map_or_else(|| home.join(".codex"), PathBuf::from).join("config.toml")],
+            Self::Cursor => vec![home.join(".cursor/mcp.json"), PathBuf::from(".cursor/mcp.json")],
+            Self::Vscode => vec![config.join("Code/User/mcp.json"), PathBuf::from(".vscode/mcp.json")],
+            Self::Langchain => Vec::new(),
+        }
+    }
+
+    /// Keeps long tool lists out of the prompt by itself, so that the whole list costs nothing.
+    pub(crate) const fn defers_tools(self) -> bool {
+        matches!(self, Self::ClaudeCode)
+    }
+
+    /// The most tools it offers to a model at once, where it has such a limit.
+    pub(crate) const fn most_tools(self) -> Option<usize> {
+        match self {
+            Self::Vscode => Some(128),
+            _ => None,
+        }
+    }
+
+    /// Whether a server over HTTP can be written into its configuration.
+    pub(crate) const fn takes_http(self) -> bool {
+        !matches!(self, Self::ClaudeDesktop)
+    }
+
+    /// The block to paste.
+    pub(crate) fn block(self, reach: &Reach) -> Block {
+        match self {
+            Self::ClaudeCode => json_block("mcpServers", self.entry(reach, true)),
+            Self::ClaudeDesktop | Self::Cursor => json_block("mcpServers", self.entry(reach, false)),
+            Self::Vscode => json_block("servers", self.entry(reach, true)),
+            Self::Codex => Block { format: "toml", text: codex(reach) },
+            Self::Langchain => Block { format: "python", text: langchain(reach) },
+        }
+    }
+
+    fn entry(self, reach: &Reach, typed: bool) -> Value {
+        let mut entry = Map::new();
+        match reach {
+            Reach::Stdio { command, args, environment } => {
+                if typed {
+                    entry.insert("type".to_owned(), json!("stdio"));
+                }
+                entry.insert("command".to_owned(), json!(command));
+                entry.insert("args".to_owned(), json!(args));
+                if !environment.is_empty() {
+                    entry.insert("env".to_owned(), json!(environment));
+                }
+            }
+            Reach::Http { url, token_variable } => {
+                if typed {
+                    entry.insert("type".to_owned(), json!("http"));
+                }
+                entry.insert("url".to_owned(), json!(url));
+                if let Some(variable) = token_variable {
+                    let place = match self {
+                        Self::ClaudeCode => format!("${{{variable}}}"),
+                        _ => format!("${{env:{variable}}}"),
+                    };
+                    entry.insert("headers".to_owned(), json!({"Authorization": format!("Bearer {place}")}));
+                }
+            }
+        }
+        Value::Object(entry)
+    }
+}
+
+fn json_block(key: &str, entry: Value) -> Block {
+    Block { format: "json", text: pretty(&json!({key: {"pegboard": entry}})) }
+}
+
+fn pretty(value: &Value) -> String {
+    // The alternate form of a JSON value is its indented text.
+    format!("{value:#}")
+}
+
+fn codex(reach: &Reach) -> String {
+    let mut table = toml::Table::new();
+    match reach {
+        Reach::Stdio { command, args, environment } => {
+            table.insert("command".to_owned(), command.as_str().into());
+            table.insert("args".to_owned(), args.clone().into());
+            // Its default of 10 seconds is short for a first start that makes environments.
+            table.insert("startup_timeout_sec".to_owned(), 30.into());
+            if !environment.is_empty() {
+                let environment: toml::Table =
+                    environment.iter().filter_map(|(key, value)| Some((key.clone(), toml::Value::from(value.as_str()?)))).collect();
+                table.insert("env".to_owned(), environment.into());
+            }
+        }
+        Reach::Http { url, token_variable } => {
+            table.insert("url".to_owned(), url.as_str().into());
+            if let Some(variable) = token_variable {
+                table.insert("bearer_token_env_var".to_owned(), variable.as_str().into());
+            }
+        }
+    }
+    let servers = toml::Table::from_iter([("pegboard".to_owned(), toml::Value::Table(table))]);
+    toml::Table::from_iter([("mcp_servers".to_owned(), toml::Value::Table(servers))]).to_string()
+}
+
+fn langchain(reach: &Reach) -> String {
+    let (os, entry) = match reach {
+        Reach::Stdio { command, args, environment } => {
+            let mut entry = json!({"transport": "stdio", "command": command, "args": args});
+            if let (false, Value::Object(entry)) = (environment.is_empty(), &mut entry) {
+                entry.insert("env".to_owned(), json!(environment));
+            }
+            ("", pretty(&entry))
+        }
+        Reach::Http { url, token_variable: None } => ("", pretty(&json!({"transport": "http", "url": url}))),
+        Reach::Http { url, token_variable: Some(variable) } => (
+            "import os\n",
+            format!(
+                "{{\n  \"transport\": \"http\",\n  \"url\": {},\n  \"headers\": {{\"Authorization\": \"Bearer \" + os.environ[{}]}}\n}}",
+                json!(url),
+                json!(variable)
+            ),
+        ),
+    };
+    let entry = entry.replace('\n', "\n    ").replace("  ", "    ").replace("\n        }", "\n    }");
+    format!(
+        "# pip install langchain-mcp-adapters\n\
+         import asyncio\n{os}\n\
+         from langchain_mcp_adapters.client import MultiServerMCPClient\n\
+         from langchain_mcp_adapters.tools import load_mcp_tools\n\n\
+         client = MultiServerMCPClient({{\n    \"pegboard\": {entry},\n}})\n\n\n\
+         async def main():\n    \
+         # One held session: without it every call starts a server of its own.\n    \
+         async with client.session(\"pegboard\") as session:\n        \
+         tools = await load_mcp_tools(session)\n        \
+         print([tool.name for tool in tools])\n\n\n\
+         asyncio.run(main())\n"
+    )
+}

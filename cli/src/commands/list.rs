@@ -1,0 +1,167 @@
+//! `pegboard list`: every plugin, where it stands and why, and what mends it.
+
+use clap::Args;
+use serde_json::{Value, json};
+use server::{BrokenPlugin, PluginEntry, ServedTool};
+
+use super::{
+    powers,
+    shelf::{self, Found},
+    standing::{self, Reason},
+};
+use crate::{
+    args::Shelf,
+    failure::Outcome,
+    output::{Cell, Output, Tone},
+    settings::Settings,
+};
+
+/// Show the plugins, or their tools
+///
+/// A plugin is served when it holds every key it declares; withheld when one is missing; broken when its manifest is not valid. Each reason comes
+/// with the command that mends it. Nothing of the plugins runs.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  pegboard list\n  pegboard list --tools\n  pegboard list --plugins ./my-plugins --json")]
+pub(crate) struct List {
+    /// Show tools instead of plugins
+    #[arg(long)]
+    tools: bool,
+    #[command(flatten)]
+    shelf: Shelf,
+}
+
+impl List {
+    pub(crate) fn run(&self, settings: &Settings, output: &Output) -> Outcome {
+        let found = shelf::load(settings, &self.shelf)?;
+        if self.tools {
+            return tools(&found, output);
+        }
+        let catalog = &found.catalog;
+        let plugins = catalog.plugins.iter().map(|entry| document(entry, &found)).chain(catalog.broken.iter().map(broken_document));
+        let document = json!({"level": found.reached.as_str(), "plugins": plugins.collect::<Vec<_>>()});
+        output.show(&document, |output| table(&found, output))
+    }
+}
+
+fn document(entry: &PluginEntry, found: &Found) -> Value {
+    let manifest = &entry.plugin.manifest;
+    json!({
+        "name": manifest.name.as_str(),
+        "version": manifest.version.to_string(),
+        "description": manifest.description,
+        "state": standing::state(entry).0,
+        "reasons": standing::reasons(entry).iter().map(Reason::document).collect::<Vec<_>>(),
+        "tools": entry.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(),
+        "pending": entry.pending.iter().map(|tool| tool.as_str()).collect::<Vec<_>>(),
+        "level": {"least": entry.grant.as_ref().map(|grant| grant.level.as_str()), "reached": found.reached.as_str()},
+        "advisory": standing::advisories(entry),
+        "source": entry.plugin.source.to_string(),
+        "root": entry.plugin.root,
+        "notes": entry.notes,
+    })
+}
+
+fn broken_document(broken: &BrokenPlugin) -> Value {
+    json!({
+        "name": broken.name,
+        "version": null,
+        "description": null,
+        "state": "broken",
+        "reasons": standing::broken(broken).iter().map(Reason::document).collect::<Vec<_>>(),
+        "diagnostics": broken.diagnostics,
+        "tools": [],
+        "pending": [],
+        "source": broken.source.to_string(),
+        "root": broken.root,
+        "notes": [],
+    })
+}
+
+fn table(found: &Found, output: &Output) -> String {
+    let catalog = &found.catalog;
+    if catalog.plugins.is_empty() && catalog.broken.is_empty() {
+        return "no plugins; --plugins DIR adds a folder of them".to_owned();
+    }
+    let mut rows = Vec::new();
+    let mut below = String::new();
+    for entry in &catalog.plugins {
+        let (word, tone) = standing::state(entry);
+        let (manifest, listed, pending) = (&entry.plugin.manifest, entry.tools.len(), entry.pending.len());
+        rows.push(vec![
+            Cell::toned(Tone::Strong, entry.name()),
+            manifest.version.to_string().into(),
+            Cell::toned(tone, word),
+            if pending > 0 { format!("{} ({pending} without schema yet)", listed + pending).into() } else { listed.to_string().into() },
+            found.reached.as_str().into(),
+            held(entry).into(),
+            entry.plugin.source.to_string().into(),
+        ]);
+        below.push_str(&explain(output, entry.name(), word, tone, &standing::reasons(entry)));
+        let remarks = standing::advisories(entry).into_iter().map(|advisory| format!("not enforced: {advisory}")).chain(entry.notes.iter().cloned());
+        below.push_str(&remarks.map(|remark| format!("{}: {}\n", entry.name(), crate::clean::line(&remark))).collect::<String>());
+    }
+    for broken in &catalog.broken {
+        rows.push(vec![
+            Cell::toned(Tone::Strong, &broken.name),
+            "".into(),
+            Cell::toned(Tone::Bad, "broken"),
+            "0".into(),
+            "".into(),
+            "".into(),
+            broken.source.to_string().into(),
+        ]);
+        below.push_str(&explain(output, &crate::clean::line(&broken.name), "broken", Tone::Bad, &standing::broken(broken)));
+    }
+    let table = output.table(&["PLUGIN", "VERSION", "STATE", "TOOLS", "LEVEL", "POWERS", "SOURCE"], rows);
+    if below.is_empty() { table } else { format!("{table}\n{below}") }
+}
+
+/// Granted powers that are in force; a star stands for "part of it is not enforced".
+fn held(entry: &PluginEntry) -> String {
+    let star = |power| if powers::advisory(power).is_some() { "*" } else { "" };
+    let granted = entry.grant.iter().flat_map(|grant| &grant.powers).filter(|(power, _)| entry.declared.powers.contains(power));
+    granted.map(|(power, scope)| format!("{}{}", powers::with_scope(*power, scope), star(*power))).collect::<Vec<_>>().join(" ")
+}
+
+fn explain(output: &Output, name: &str, word: &str, tone: Tone, reasons: &[Reason]) -> String {
+    if reasons.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{name} is {}\n", output.paint(tone, word));
+    for reason in reasons {
+        text.push_str(&format!("  {}\n", crate::clean::line(&reason.message)));
+        if let Some(remedy) = &reason.remedy {
+            text.push_str(&format!("    {}\n", output.paint(Tone::Strong, remedy)));
+        }
+    }
+    text
+}
+
+fn tools(found: &Found, output: &Output) -> Outcome {
+    let catalog = &found.catalog;
+    let document = json!({"tools": catalog.tools.iter().map(|tool| tool_document(tool)).collect::<Vec<_>>()});
+    output.show(&document, |output| {
+        if catalog.tools.is_empty() {
+            return "no tool is served; pegboard list says why".to_owned();
+        }
+        let rows = catalog.tools.iter().map(|tool| {
+            let effect = if tool.read_only() { Cell::toned(Tone::Good, "reads") } else { Cell::toned(Tone::Care, "acts") };
+            vec![Cell::toned(Tone::Strong, tool.name.as_str()), effect, (&tool.spec.description).into()]
+        });
+        output.table(&["TOOL", "EFFECT", "WHAT"], rows.collect())
+    })
+}
+
+/// A served tool for machines.
+pub(crate) fn tool_document(tool: &ServedTool) -> Value {
+    json!({
+        "name": tool.name.as_str(),
+        "plugin": tool.plugin.manifest.name.as_str(),
+        "tool": tool.spec.name.as_str(),
+        "title": tool.spec.title,
+        "description": tool.spec.description,
+        "annotations": tool.spec.annotations,
+        "input_schema": tool.input_schema(),
+        "output_schema": tool.output_schema(),
+    })
+}

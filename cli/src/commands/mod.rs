@@ -1,0 +1,50 @@
+//! One file a command: its flags, what it does, and how its result looks. What they share stands beside them.
+
+pub(crate) mod call;
+mod check_folder;
+pub(crate) mod client_config;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
+mod embedder;
+pub(crate) mod grant;
+pub(crate) mod grants;
+mod host;
+pub(crate) mod info;
+pub(crate) mod list;
+mod machine;
+mod powers;
+mod progress;
+pub(crate) mod revoke;
+pub(crate) mod schema;
+pub(crate) mod search;
+pub(crate) mod secret;
+pub(crate) mod serve;
+mod shelf;
+mod standing;
+pub(crate) mod token;
+pub(crate) mod validate;
+mod words;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::Global,
+    failure::{Failure, Outcome},
+    settings::Settings,
+};
+
+/// Log lines go to stderr: a server's by default, any other command's when they are asked for (it says itself what went wrong).
+pub(crate) fn start_log(global: &Global, settings: &Settings, serving: bool) -> Outcome {
+    let default = if serving { "info" } else { "off" };
+    let wanted = global.log.as_deref().or(settings.file.log.as_deref().filter(|_| serving)).unwrap_or(default);
+    let filter = EnvFilter::try_new(wanted).map_err(|error| {
+        Failure::usage("log.filter", format!("`{wanted}` is no log filter: {error}")).hint("for example: --log info,pegboard_server=debug")
+    })?;
+    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+    let started = if global.log_json { log.json().try_init() } else { log.try_init() };
+    started.map_err(|error| Failure::from(anyhow::anyhow!("could not start the log: {error}")))
+}

@@ -1,0 +1,82 @@
+//! `pegboard search`: the server's own search, from the terminal.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+use server::{Caller, Detail, Filters, SearchRequest};
+
+use super::host::{self, Narrow};
+use crate::{
+    args::Shelf,
+    failure::{Failure, Outcome},
+    output::{Cell, Output, Tone},
+    settings::Settings,
+};
+
+/// Find tools by what they do
+///
+/// The same search that a model has through `search_tools`: words and, where an embedder is installed, meaning. Only served tools are found.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  pegboard search how many words are in this text\n  pegboard search 'currency' --limit 3 --json")]
+pub(crate) struct Search {
+    /// What you want to do, in your own words
+    #[arg(required = true, value_name = "QUERY")]
+    query: Vec<String>,
+    /// The most tools to show, 1 to 50
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=50))]
+    limit: u8,
+    /// Only tools of this plugin
+    #[arg(long)]
+    plugin: Option<String>,
+    /// Only tools of plugins of this category
+    #[arg(long)]
+    category: Option<String>,
+    /// Only tools with this capability
+    #[arg(long)]
+    capability: Option<String>,
+    /// Only tools that say they change nothing
+    #[arg(long)]
+    read_only: bool,
+    #[command(flatten)]
+    shelf: Shelf,
+}
+
+impl Search {
+    pub(crate) fn run(&self, settings: &Settings, output: &Output) -> Outcome {
+        let query = self.query.join(" ");
+        if query.trim().is_empty() {
+            return Err(Failure::usage("search.empty", "the query is empty"));
+        }
+        let mut told = host::settings(settings, &self.shelf)?;
+        told.frozen = true;
+        told.warm = false;
+        let python = Arc::new(Narrow::new(host::python_executor(settings)?, |_| false));
+        let runtime = host::runtime()?;
+        let host = host::assemble(&runtime, told, python)?;
+        let reply = runtime.block_on(host.search(SearchRequest {
+            query: query.clone(),
+            limit: usize::from(self.limit),
+            detail: if output.json { Detail::Full } else { Detail::Brief },
+            filters: Filters {
+                plugin: self.plugin.clone(),
+                category: self.category.clone(),
+                capability: self.capability.clone(),
+                read_only: self.read_only.then_some(true),
+            },
+            caller: Caller::local(),
+        }));
+        runtime.shutdown_background();
+        let document = json!({"query": query, "mode": reply.mode.as_str(), "total": reply.total, "tools": reply.tools});
+        output.show(&document, |output| {
+            if reply.tools.is_empty() {
+                return format!("nothing fits among {} tools", reply.total);
+            }
+            let row = |tool: &server::FoundTool| {
+                let description = tool.description.as_deref().unwrap_or_default();
+                vec![Cell::toned(Tone::Strong, &tool.name), Cell::toned(Tone::Dim, format!("{:.2}", tool.score)), description.into()]
+            };
+            output.table(&["TOOL", "SCORE", "WHAT"], reply.tools.iter().map(row).collect())
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! How a plugin stands, in words: served, withheld or broken, each reason with the command that mends it. For the operator's eyes only.
+
+use policy::{Level, Missing, Source};
+use serde_json::{Value, json};
+use server::{Availability, BrokenPlugin, PluginEntry};
+
+use super::powers;
+use crate::output::Tone;
+
+/// Why a plugin is not served.
+pub(crate) struct Reason {
+    /// Stable word.
+    pub(crate) kind: &'static str,
+    /// In words.
+    pub(crate) message: String,
+    /// The command that mends it, where one does.
+    pub(crate) remedy: Option<String>,
+}
+
+impl Reason {
+    /// For machines.
+    pub(crate) fn document(&self) -> Value {
+        json!({"kind": self.kind, "message": self.message, "remedy": self.remedy})
+    }
+}
+
+/// The word for where a plugin stands.
+pub(crate) const fn state(entry: &PluginEntry) -> (&'static str, Tone) {
+    match entry.availability {
+        Availability::Served if entry.preparation.is_some() => ("failing", Tone::Bad),
+        Availability::Served => ("served", Tone::Good),
+        Availability::Withheld(_) => ("withheld", Tone::Care),
+        Availability::Disabled => ("disabled", Tone::Dim),
+        Availability::Incompatible { .. } => ("incompatible", Tone::Bad),
+        Availability::Unsupported { .. } => ("unsupported", Tone::Dim),
+    }
+}
+
+/// Every reason why the plugin is not, or not wholly, served.
+pub(crate) fn reasons(entry: &PluginEntry) -> Vec<Reason> {
+    match &entry.availability {
+        Availability::Served => entry
+            .preparation
+            .iter()
+            .map(|problem| Reason { kind: "preparation", message: format!("could not be made ready: {problem}"), remedy: Some("pegboard doctor".to_owned()) })
+            .collect(),
+        Availability::Withheld(missing) => missing.iter().map(|missing| withheld(entry, missing)).collect(),
+        Availability::Disabled => vec![Reason { kind: "disabled", message: "its manifest says `status: disabled`".to_owned(), remedy: None }],
+        Availability::Incompatible { wanted } => {
+            vec![Reason { kind: "incompatible", message: format!("asks for Pegboard {wanted}, this is {}", env!("CARGO_PKG_VERSION")), remedy: None }]
+        }
+        Availability::Unsupported { runtime } => {
+            let word = serde_json::to_value(runtime).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
+            vec![Reason { kind: "unsupported", message: format!("`runtime: {word}` is not supported yet"), remedy: None }]
+        }
+    }
+}
+
+fn withheld(entry: &PluginEntry, missing: &Missing) -> Reason {
+    let kind = match missing {
+        Missing::Grant { .. } => "grant",
+        Missing::Secret { .. } => "secret",
+        Missing::Level { .. } => "level",
+        Missing::Config { .. } => "config",
+        Missing::Caller => "caller",
+    };
+    let remedy = match missing {
+        // Nothing is granted a level without walls.
+        Missing::Level { reached: Level::L0, .. } => "pegboard doctor".to_owned(),
+        missing => mend(missing.remedy(&entry.plugin.manifest.name), &entry.plugin.source),
+    };
+    Reason { kind, message: missing.to_string(), remedy: Some(remedy) }
+}
+
+/// A command about a plugin of a folder must see the folder, too.
+fn mend(command: String, source: &Source) -> String {
+    match source {
+        Source::Folder(folder) if std::env::var_os("PEGBOARD_PLUGINS").is_none() => format!("{command} --plugins {}", folder.display()),
+        _ => command,
+    }
+}
+
+/// What is granted to the plugin and not enforced.
+pub(crate) fn advisories(entry: &PluginEntry) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for power in entry.grant.iter().flat_map(|grant| grant.powers.keys()).filter(|power| entry.declared.powers.contains(power)) {
+        if let Some(advisory) = powers::advisory(*power)
+            && !said.iter().any(|before| before == advisory)
+        {
+            said.push(advisory.to_owned());
+        }
+    }
+    said
+}
+
+/// The reasons of a plugin that could not be read.
+pub(crate) fn broken(broken: &BrokenPlugin) -> Vec<Reason> {
+    let remedy = format!("pegboard validate {}", broken.root.display());
+    broken.diagnostics.0.iter().map(|problem| Reason { kind: "manifest", message: problem.to_string(), remedy: Some(remedy.clone()) }).collect()
+}

@@ -1,0 +1,15 @@
+//! The program as its users meet it: flags in, exit code, documents and files out. Each file is one behaviour; the harness is `run`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on must stop")]
+
+mod client_config;
+mod config;
+mod grants;
+mod help;
+mod json;
+mod run;
+mod secrets;
+mod serve;
+mod settings;
+mod shelf;
+mod tokens;
+mod validate;
