@@ -48,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates from outside that only these crates of ours may use.
 const RESERVED: &[(&str, &[&str])] = &[
     ("rmcp", &["pegboard-server", "pegboard-benches"]),
-    ("axum", &["pegboard-server"]),
+    ("axum", &["pegboard-server", "pegboard-benches"]),
     ("clap", &["pegboard"]),
     ("landlock", &["pegboard-sandbox"]),
     ("tantivy", &["pegboard-index"]),
