@@ -48,7 +48,7 @@ pub(crate) struct Child {
     inbox: Vec<u8>,
     pidfd: OwnedFd,
     exit: Option<oneshot::Receiver<Exit>>,
-    group: Option<Group>,
+    group: Option<Arc<Group>>,
     oom_before: u64,
     log_seen: usize,
     killed: bool,
@@ -87,7 +87,7 @@ impl Child {
         log: OwnedFd,
         parent: i32,
         exit: oneshot::Receiver<Exit>,
-        group: Option<Group>,
+        group: Option<Arc<Group>>,
     ) -> io::Result<Self> {
         let stream = std::os::unix::net::UnixStream::from(socket);
         stream.set_nonblocking(true)?;
@@ -109,10 +109,7 @@ impl Child {
         if parent_of(pid)? != parent && pid.as_raw_nonzero().get() != parent {
             return Err(refused("a child of another process"));
         }
-        let oom_before = group.as_ref().map_or(0, Group::oom_kills);
-        if let Some(group) = &group {
-            group.add(pid.as_raw_nonzero().get() as u32)?;
-        }
+        let oom_before = group.as_ref().map_or(0, |group| group.oom_kills());
         Ok(Self {
             stream,
             log: Some(log),
@@ -343,11 +340,12 @@ impl Child {
     pub(crate) fn is_usable(&self) -> bool {
         !self.killed && self.exit.is_some()
     }
+}
 
-    /// Gives the cgroup group back once the process is gone.
-    pub(crate) fn release(mut self) -> Option<Group> {
+/// A child that nobody holds any more must not run on.
+impl Drop for Child {
+    fn drop(&mut self) {
         self.kill();
-        self.group.take()
     }
 }
 

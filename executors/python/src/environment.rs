@@ -253,8 +253,7 @@ impl Environments {
         args: &[&OsStr],
         line: &mut dyn FnMut(&str),
     ) -> Result<(), EnvironmentError> {
-        let mut environment = trusted::plain_environment();
-        environment.extend(self.settings.package_environment.iter().cloned());
+        let mut environment = self.settings.plain_environment();
         let cache: OsString = self.settings.cache.join("uv").into();
         environment.push(("UV_CACHE_DIR".to_owned(), cache.to_string_lossy().into_owned()));
         environment.push(("UV_PYTHON_DOWNLOADS".to_owned(), "never".to_owned()));

@@ -1,47 +1,90 @@
-//! The control groups of a plugin's processes: one for its zygote, one for each call, pooled. How they are made is in `sandbox`.
+//! The control group of a plugin's processes. How a group is made is in `sandbox`.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    path::Path,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use policy::{Level, Plugin};
+use sandbox::cgroup::{CgroupLimits, Cgroups, Slot};
+
+/// Memory that imports may take beside what a call may.
+const IMPORT_MB: u64 = 512;
+/// Processes and threads of a zygote, what its imports start included.
+const ZYGOTE_TASKS: u64 = 128;
+/// Threads of one call.
+const CALL_TASKS: u64 = 64;
+
+/// The level a machine reaches, in policy's words. Really enters each level once.
+pub(crate) fn reached_level(launcher: &Path) -> Level {
+    match sandbox::probe(launcher).level {
+        sandbox::Level::L0 => Level::L0,
+        sandbox::Level::L1 => Level::L1,
+        sandbox::Level::L2 => Level::L2,
+    }
+}
 
 /// The control groups of this machine.
 #[derive(Debug)]
-pub(crate) struct Groups;
-
-/// One control group.
-#[derive(Debug)]
-pub(crate) struct Group;
-
-pub(crate) fn reached_level(_launcher: &Path) -> Level {
-    Level::L2
+pub(crate) struct Groups {
+    cgroups: Cgroups,
+    counter: AtomicU64,
 }
 
+/// One control group; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Group(Slot);
+
 impl Groups {
-    pub(crate) fn detect() -> Self {
-        Self
+    /// Finds and opens what there is; nothing is an answer too.
+    pub(crate) fn open() -> Self {
+        Self { cgroups: Cgroups::open_here(), counter: AtomicU64::new(1) }
     }
+
+    /// Whether a group's memory limit holds here.
     pub(crate) fn limit_memory(&self) -> bool {
-        false
+        self.cgroups.enforced().memory
     }
-    pub(crate) fn of_zygote(&self, _plugin: &Plugin) -> Option<Group> {
-        None
+
+    /// The group of a plugin's zygote and of all that it forks.
+    ///
+    /// One group a plugin and not one a call: moving a process into a group waits for an RCU grace period (10 ms, one at a time on the
+    /// whole machine), while a child is born into its parent's for nothing. What a single call may take is limited by its rlimits.
+    pub(crate) fn of_plugin(&self, plugin: &Plugin, children: usize) -> Option<Group> {
+        let calls = u64::from(plugin.manifest.resource_limits.max_concurrent_requests).min(children as u64).max(1);
+        let limits = CgroupLimits {
+            memory_bytes: Some((u64::from(plugin.manifest.max_memory_mb) * calls + IMPORT_MB) * 1024 * 1024),
+            pids: Some(ZYGOTE_TASKS + CALL_TASKS * calls),
+            cpu_percent: Some(plugin.manifest.resource_limits.max_cpu_percent.saturating_mul(calls as u32)),
+        };
+        self.make(plugin, &limits)
     }
-    pub(crate) fn of_call(&self, _plugin: &Plugin) -> Option<Group> {
-        None
+
+    fn make(&self, plugin: &Plugin, limits: &CgroupLimits) -> Option<Group> {
+        let enforced = self.cgroups.enforced();
+        if !(enforced.memory || enforced.pids || enforced.cpu) {
+            return None;
+        }
+        let name = format!("{}-{}", plugin.manifest.name, self.counter.fetch_add(1, Ordering::Relaxed));
+        match self.cgroups.create(&name, limits) {
+            Ok(slot) => Some(Group(slot)),
+            Err(error) => {
+                tracing::warn!(plugin = %plugin.manifest.name, %error, "a control group could not be made");
+                None
+            }
+        }
     }
 }
 
 impl Group {
+    /// How often the memory limit has ended something in it.
     pub(crate) fn oom_kills(&self) -> u64 {
-        0
+        self.0.oom_kills()
     }
+
+    /// What the launcher writes itself into.
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
-    pub(crate) fn add(&self, _pid: u32) -> io::Result<()> {
-        Ok(())
+        self.0.procs_files()
     }
 }

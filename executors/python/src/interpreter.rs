@@ -3,13 +3,13 @@
 //! Virtualenvs are made in `environment`; nothing is installed here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     ffi::OsStr,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -96,10 +96,18 @@ pub enum InterpreterError {
 #[derive(Debug)]
 pub struct Interpreters {
     settings: PythonSettings,
-    known: Mutex<Option<Vec<Interpreter>>>,
+    known: Mutex<Option<Known>>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+/// What was asked so far.
+#[derive(Debug)]
+struct Known {
+    found: Vec<Interpreter>,
+    left: VecDeque<PathBuf>,
+    remembered: Remembered,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Remembered {
     /// By path: modification time in nanoseconds, inode, and the answer.
     answers: BTreeMap<PathBuf, (i64, u64, Interpreter)>,
@@ -118,60 +126,77 @@ impl Interpreters {
     /// [`InterpreterError`] with what was found.
     pub fn pick(&self, requires: Option<&str>) -> Result<Interpreter, InterpreterError> {
         let expected = requires.unwrap_or(">=3.10").to_owned();
-        let specifiers =
-            VersionSpecifiers::from_str(&expected).map_err(|error| InterpreterError::Specifier { problem: error.to_string() })?;
-        let all = self.all();
-        let fit = |interpreter: &&Interpreter| interpreter.satisfies(&specifiers);
-        // One that can fork is preferred over an earlier one that can't.
-        let chosen = all.iter().filter(fit).find(|interpreter| interpreter.can_fork()).or_else(|| all.iter().find(fit));
+        let specifiers = VersionSpecifiers::from_str(&expected).map_err(|error| InterpreterError::Specifier { problem: error.to_string() })?;
+        let fit = |interpreter: &Interpreter| interpreter.satisfies(&specifiers);
+        // One that can fork is preferred over an earlier one that can't. Asking takes time, so the first that will do ends the search.
+        let known = self.ask_until(&|interpreter| fit(interpreter) && interpreter.can_fork());
+        let chosen = known.iter().find(|known| fit(known) && known.can_fork()).or_else(|| known.iter().find(|known| fit(known)));
         match chosen {
             Some(interpreter) => Ok(interpreter.clone()),
-            None if all.is_empty() => Err(InterpreterError::None { expected }),
+            None if known.is_empty() => Err(InterpreterError::None { expected }),
             None => {
-                let found: Vec<&str> = all.iter().map(|interpreter| interpreter.version.as_str()).collect();
+                let found: Vec<&str> = known.iter().map(|interpreter| interpreter.version.as_str()).collect();
                 Err(InterpreterError::Unfit { expected, found: found.join(", ") })
             }
         }
     }
 
-    /// Every interpreter that was found, in order of preference.
+    /// Every interpreter on the search path, in order of preference.
     #[must_use]
     pub fn all(&self) -> Vec<Interpreter> {
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.get_or_insert_with(|| self.look()).clone()
+        self.ask_until(&|_| false)
     }
 
-    fn look(&self) -> Vec<Interpreter> {
-        let memory = self.settings.cache.join("tools").join("interpreters.json");
-        let mut remembered: Remembered =
-            fs::read(&memory).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let mut found: Vec<Interpreter> = Vec::new();
+    /// Asks candidates in order until one will do; those asked before are not asked again.
+    fn ask_until(&self, enough: &dyn Fn(&Interpreter) -> bool) -> Vec<Interpreter> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = known.get_or_insert_with(|| Known { found: Vec::new(), left: self.candidates().into(), remembered: self.recall() });
         let mut changed = false;
-        for path in self.candidates() {
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            let stamp = (metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(), metadata.ino());
-            let answer = match remembered.answers.get(&path) {
-                Some((time, inode, answer)) if (*time, *inode) == stamp && answer.executable.exists() => answer.clone(),
-                _ => {
-                    let Some(answer) = ask(&path) else { continue };
-                    changed = true;
-                    remembered.answers.insert(path.clone(), (stamp.0, stamp.1, answer.clone()));
-                    answer
-                }
-            };
-            if !found.iter().any(|known| known.executable == answer.executable) {
-                found.push(answer);
+        while !state.found.iter().any(enough) {
+            let Some(path) = state.left.pop_front() else { break };
+            let Some((answer, is_new)) = self.answer_of(&path, &mut state.remembered) else { continue };
+            changed |= is_new;
+            if !state.found.iter().any(|known| known.executable == answer.executable) {
+                state.found.push(answer);
             }
         }
-        if changed && let Ok(bytes) = serde_json::to_vec(&remembered) {
-            // Only a memory: when it can't be kept, the next start asks again.
-            let staging = memory.with_extension(format!("tmp-{}", std::process::id()));
-            let kept = memory.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&staging, bytes));
-            if kept.and_then(|()| fs::rename(&staging, &memory)).is_err() {
-                tracing::debug!(path = %memory.display(), "the interpreters found could not be remembered");
-            }
+        if changed {
+            self.remember(&state.remembered);
         }
-        found
+        state.found.clone()
+    }
+
+    fn answer_of(&self, path: &Path, remembered: &mut Remembered) -> Option<(Interpreter, bool)> {
+        let metadata = fs::metadata(path).ok()?;
+        let stamp = (metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(), metadata.ino());
+        if let Some((time, inode, answer)) = remembered.answers.get(path)
+            && (*time, *inode) == stamp
+            && answer.executable.exists()
+        {
+            return Some((answer.clone(), false));
+        }
+        let answer = ask(path, &self.settings)?;
+        remembered.answers.insert(path.to_owned(), (stamp.0, stamp.1, answer.clone()));
+        Some((answer, true))
+    }
+
+    fn memory(&self) -> PathBuf {
+        self.settings.cache.join("tools").join("interpreters.json")
+    }
+
+    fn recall(&self) -> Remembered {
+        fs::read(self.memory()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Only a memory: when it can't be kept, the next start asks again.
+    fn remember(&self, remembered: &Remembered) {
+        let memory = self.memory();
+        let staging = memory.with_extension(format!("tmp-{}", std::process::id()));
+        let bytes = serde_json::to_vec(remembered).unwrap_or_default();
+        let kept = memory.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&staging, bytes));
+        if kept.and_then(|()| fs::rename(&staging, &memory)).is_err() {
+            tracing::debug!(path = %memory.display(), "the interpreters found could not be remembered");
+        }
     }
 
     fn candidates(&self) -> Vec<PathBuf> {
@@ -183,10 +208,10 @@ impl Interpreters {
     }
 }
 
-fn ask(path: &Path) -> Option<Interpreter> {
+fn ask(path: &Path, settings: &PythonSettings) -> Option<Interpreter> {
     let args = ["-I", "-S", "-c", PROBE].map(OsStr::new);
     // A version manager's shim needs its home folder to know which interpreter it stands for.
-    let answer = trusted::run(path, &args, &trusted::plain_environment(), Duration::from_secs(10), &mut |_| {});
+    let answer = trusted::run(path, &args, &settings.plain_environment(), Duration::from_secs(10), &mut |_| {});
     let interpreter: Interpreter = answer.ok().and_then(|stdout| serde_json::from_str(stdout.trim()).ok())?;
     let executable = fs::canonicalize(&interpreter.executable).ok()?;
     Some(Interpreter { executable, ..interpreter })

@@ -189,7 +189,7 @@ fn granted_mounts(allowed: &Allowed) -> Result<Vec<Mount>, ToolFailure> {
 pub(crate) struct Jailed {
     confined: Confined,
     // Order of drop: the process first, then what it stood on.
-    group: Option<Group>,
+    group: Option<Arc<Group>>,
     _ground: Ground,
 }
 
@@ -202,6 +202,11 @@ impl Jailed {
     /// The output pipes, once.
     pub(crate) fn take_output(&mut self) -> Vec<OwnedFd> {
         [self.confined.stdout.take(), self.confined.stderr.take()].into_iter().flatten().collect()
+    }
+
+    /// Its control group, where there is one.
+    pub(crate) fn group(&self) -> Option<Arc<Group>> {
+        self.group.clone()
     }
 
     /// Whether the memory limit ended something in it.
@@ -241,7 +246,7 @@ pub(crate) async fn spawn(
     control: OwnedFd,
     ground: Ground,
 ) -> Result<Jailed, ToolFailure> {
-    let group = parts.groups.of_zygote(plugin);
+    let group = parts.groups.of_plugin(plugin, parts.settings.pool_limit).map(Arc::new);
     if let Some(group) = &group {
         jail.cgroups = group.procs_files();
     }

@@ -37,7 +37,7 @@ pub use interpreter::{Interpreter, InterpreterError, Interpreters};
 pub use settings::PythonSettings;
 
 use crate::{
-    groups::{Group, Groups},
+    groups::Groups,
     runtime_files::Runtime,
     supervisor::Supervisor,
 };
@@ -78,29 +78,6 @@ pub(crate) struct Parts {
     pub(crate) memory_by_address_space: bool,
     /// We are root: each plugin runs under a user of its own.
     pub(crate) own_uids: bool,
-    kept_groups: Mutex<HashMap<String, Vec<Group>>>,
-}
-
-impl Parts {
-    /// A cgroup for one call, from those that earlier calls gave back.
-    pub(crate) fn group(&self, plugin: &Plugin) -> Option<Group> {
-        let name = plugin.manifest.name.as_str();
-        let kept = self.kept_groups.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name).and_then(Vec::pop);
-        kept.or_else(|| self.groups.of_call(plugin))
-    }
-
-    pub(crate) fn put_group(&self, plugin: &Plugin, group: Group) {
-        self.kept_groups
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(plugin.manifest.name.to_string())
-            .or_default()
-            .push(group);
-    }
-
-    fn drop_groups(&self, plugin: &str) {
-        drop(self.kept_groups.lock().unwrap_or_else(PoisonError::into_inner).remove(plugin));
-    }
 }
 
 /// Runs the tools of `runtime: python` plugins.
@@ -131,7 +108,7 @@ impl PythonExecutor {
             Some(wanted) => wanted,
             None => reached,
         };
-        let groups = Groups::detect();
+        let groups = Groups::open();
         let parts = Parts {
             runtime,
             environments: Environments::new(settings.clone()),
@@ -139,7 +116,6 @@ impl PythonExecutor {
             memory_by_address_space: !groups.limit_memory(),
             groups,
             own_uids: rustix::process::geteuid().is_root(),
-            kept_groups: Mutex::default(),
             settings,
         };
         let inner = Inner {
@@ -190,7 +166,6 @@ impl Inner {
         };
         if let Some(old) = old {
             old.stop().await;
-            self.parts.drop_groups(name);
         }
         self.make_room(name).await;
         current
@@ -234,7 +209,6 @@ impl Inner {
                 for supervisor in warm {
                     if supervisor.idle() > inner.parts.settings.idle {
                         supervisor.stop().await;
-                        inner.parts.drop_groups(supervisor.plugin.manifest.name.as_str());
                     } else if supervisor.idle() > SWEEP {
                         supervisor.shrink();
                     }
@@ -262,11 +236,9 @@ impl Executor for PythonExecutor {
 
     fn retire(&self, plugin: &str) -> BoxFuture<'_, ()> {
         let old = self.inner.plugins().remove(plugin);
-        let name = plugin.to_owned();
         Box::pin(async move {
             if let Some(old) = old {
                 old.stop().await;
-                self.inner.parts.drop_groups(&name);
             }
         })
     }
@@ -295,7 +267,6 @@ impl Executor for PythonExecutor {
             let all: Vec<Arc<Supervisor>> = self.inner.plugins().drain().map(|(_, supervisor)| supervisor).collect();
             for supervisor in all {
                 supervisor.stop().await;
-                self.inner.parts.drop_groups(supervisor.plugin.manifest.name.as_str());
             }
         })
     }

@@ -105,12 +105,12 @@ impl Pool {
         }
     }
 
-    /// A child was lost before it was ready. Returns how many in a row.
-    pub(crate) fn lose(&self) -> usize {
+    /// A child was lost before it was ready. Returns how many in a row; `None` when the pool is closed and none is missed.
+    pub(crate) fn lose(&self) -> Option<usize> {
         let mut state = self.lock();
         state.coming = state.coming.saturating_sub(1);
         state.lost += 1;
-        state.lost
+        state.closed.is_none().then_some(state.lost)
     }
 
     /// Ends the pool: waiting calls get the failure, waiting children are returned for their end.

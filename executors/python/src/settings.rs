@@ -52,4 +52,12 @@ impl PythonSettings {
             max_result: 8 * 1024 * 1024,
         }
     }
+
+    /// Variables for our own programs: where they find others, and the user's package index.
+    pub(crate) fn plain_environment(&self) -> Vec<(String, String)> {
+        let path = std::env::join_paths(&self.search_path).unwrap_or_default().to_string_lossy().into_owned();
+        let mut environment = vec![("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())];
+        environment.extend(self.package_environment.iter().cloned());
+        environment
+    }
 }

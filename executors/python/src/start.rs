@@ -15,10 +15,9 @@ use crate::{
     child::Child,
     control::Control,
     environment::{Environment, EnvironmentError},
-    groups::Group,
     jail,
     message::{StartOrder, ToolOrder},
-    zygote::{News, Zygote},
+    zygote::{News, Size, Zygote},
 };
 
 /// Variables that keep numeric libraries from starting threads at import: a fork copies only one thread.
@@ -100,14 +99,13 @@ pub(crate) async fn spawn_child(
     allowed: &Allowed,
     environment: &Environment,
     id: u64,
-    group: Option<Group>,
 ) -> Result<Child, ToolFailure> {
     let zygote = load(parts, plugin, allowed, environment, false).await?;
     let failed = |problem: String| ToolFailure::new(FailureKind::LoadFailed, problem);
     zygote.become_child(id).await.map_err(|error| failed(error.to_string()))?;
     match zygote.hear().await {
         Some(News::Child { socket, log, exit }) => {
-            let child = zygote.greet(socket, log, exit, group).await.map_err(|error| failed(error.to_string()))?;
+            let child = zygote.greet(socket, log, exit).await.map_err(|error| failed(error.to_string()))?;
             Ok(child.at_home_in(zygote))
         }
         _ => Err(failed("the plugin's process ended before its call".to_owned())),
@@ -127,14 +125,17 @@ async fn load(
     let jail = jail::build(parts, plugin, allowed, environment, &ground)?;
     let order = encode_order(parts, plugin, allowed, environment, &jail, describe)?;
     let confined = jail::spawn(parts, plugin, jail, theirs, ground).await?;
-    let address_limit = parts.memory_by_address_space.then_some(u64::from(plugin.manifest.max_memory_mb) * 1024 * 1024);
     let manifest = &plugin.manifest;
-    let limits_of = |size: u64| call_limits(manifest, address_limit.map(|limit| limit + size), parts.own_uids);
+    let limits_of = |size: Size| call_limits(manifest, size, parts.memory_by_address_space, parts.own_uids);
     Zygote::start(confined, control, &order, parts.settings.start_limit, limits_of).await
 }
 
 /// rlimits of a call, soft = hard.
-fn call_limits(manifest: &Manifest, address_space: Option<u64>, own_uid: bool) -> Vec<(u32, u64)> {
+///
+/// Memory counts from what the zygote has already. With a control group behind it, only private writable memory is limited here
+/// (RLIMIT_DATA), since libraries reserve address space that they never use; without one, the address space is all there is.
+fn call_limits(manifest: &Manifest, size: Size, by_address_space: bool, own_uid: bool) -> Vec<(u32, u64)> {
+    let memory = u64::from(manifest.max_memory_mb) * 1024 * 1024;
     let mut limits = vec![
         (libc::RLIMIT_CPU, cpu_seconds(manifest)),
         (libc::RLIMIT_FSIZE, u64::from(manifest.resource_limits.max_disk_mb) * 1024 * 1024),
@@ -142,9 +143,10 @@ fn call_limits(manifest: &Manifest, address_space: Option<u64>, own_uid: bool) -
         (libc::RLIMIT_CORE, 0),
         (libc::RLIMIT_MEMLOCK, 0),
         (libc::RLIMIT_MSGQUEUE, 0),
+        (libc::RLIMIT_DATA, size.data + memory),
     ];
-    if let Some(bytes) = address_space {
-        limits.push((libc::RLIMIT_AS, bytes));
+    if by_address_space {
+        limits.push((libc::RLIMIT_AS, size.address_space + memory));
     }
     // As an ordinary user this counts every process of the user, so it would fail calls for what others run.
     if own_uid {

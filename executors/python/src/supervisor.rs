@@ -131,7 +131,7 @@ impl Supervisor {
         let warm = self.warm_for(call, io).await?;
         let mut child = self.take(&warm, io).await?;
         let outcome = child.serve(&self.request(call), &self.fresh_deadline(io), self.call_limits()).await;
-        self.put_group(child);
+        drop(child);
         self.refill(&warm);
         Ok(outcome)
     }
@@ -156,7 +156,7 @@ impl Supervisor {
         if child.is_usable() && calls + 1 < WORKER_CALLS {
             *place = Some((child, calls + 1));
         } else {
-            self.put_group(child);
+            drop(child);
         }
         Ok(outcome)
     }
@@ -260,8 +260,7 @@ impl Supervisor {
                 News::Child { socket, log, exit } => {
                     let (supervisor, warm, zygote) = (Arc::clone(&self), Arc::clone(&warm), Arc::clone(&zygote));
                     drop(tokio::spawn(async move {
-                        let group = supervisor.parts.group(&supervisor.plugin);
-                        match zygote.greet(socket, log, exit, group).await {
+                        match zygote.greet(socket, log, exit).await {
                             Ok(child) => warm.pool.arrive(child),
                             Err(error) => supervisor.lost(&warm, &error.to_string()),
                         }
@@ -275,7 +274,7 @@ impl Supervisor {
 
     /// A child did not come: order another, or give the zygote up.
     fn lost(self: &Arc<Self>, warm: &Arc<Warm>, problem: &str) {
-        let lost = warm.pool.lose();
+        let Some(lost) = warm.pool.lose() else { return };
         tracing::warn!(plugin = %self.plugin.manifest.name, problem, lost, "a child was lost before it was ready");
         if lost >= LOST_LIMIT {
             // The listener sees the end of the control socket and cleans up.
@@ -302,14 +301,14 @@ impl Supervisor {
 
     fn close(&self, warm: &Warm, failure: &ToolFailure) {
         for child in warm.pool.close(failure) {
-            self.put_group(child);
+            drop(child);
         }
         let kept: Vec<Kept> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, kept)| kept).collect();
         for place in kept {
             if let Ok(mut place) = place.try_lock()
                 && let Some((child, _)) = place.take()
             {
-                self.put_group(child);
+                drop(child);
             }
         }
         drop(warm.zygote().take_jail());
@@ -360,11 +359,10 @@ impl Supervisor {
 
     /// The spawn road: a whole confined process for one child.
     async fn spawn_one(self: &Arc<Self>, warm: &Arc<Warm>, id: u64) {
-        let group = self.parts.group(&self.plugin);
-        match start::spawn_child(&self.parts, &self.plugin, &self.allowed, &warm.environment, id, group).await {
+        match start::spawn_child(&self.parts, &self.plugin, &self.allowed, &warm.environment, id).await {
             Ok(child) => warm.pool.arrive(child),
             Err(failure) => {
-                if warm.pool.lose() >= LOST_LIMIT {
+                if warm.pool.lose().is_some_and(|lost| lost >= LOST_LIMIT) {
                     self.ended(warm).await;
                 }
                 tracing::warn!(plugin = %self.plugin.manifest.name, %failure, "a process for one call did not start");
@@ -412,12 +410,6 @@ impl Supervisor {
         io.deadline.max(Instant::now()) + self.parts.settings.start_limit
     }
 
-    fn put_group(&self, child: Child) {
-        if let Some(group) = child.release() {
-            self.parts.put_group(&self.plugin, group);
-        }
-    }
-
     fn touch(&self) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -436,7 +428,7 @@ impl Supervisor {
     pub(crate) fn shrink(&self) {
         let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone();
         for child in warm.iter().flat_map(|warm| warm.pool.shrink()) {
-            self.put_group(child);
+            drop(child);
         }
     }
 

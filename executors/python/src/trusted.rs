@@ -1,6 +1,15 @@
 //! Our own programs that run unconfined: interpreters that are asked what they are, uv, pip. Nothing of a plugin runs here.
 
-use std::{ffi::OsStr, path::Path, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    time::Duration,
+};
+
+use sandbox::{TrustedRun, run_trusted};
+
+/// How much of a failed program's words is kept.
+const WORDS: usize = 2000;
 
 /// Runs a program to its end and returns its output, or the end of what it said when it failed.
 pub(crate) fn run(
@@ -10,27 +19,19 @@ pub(crate) fn run(
     limit: Duration,
     line: &mut dyn FnMut(&str),
 ) -> Result<String, String> {
-    let _ = limit;
-    #[allow(clippy::disallowed_methods, reason = "replaced when sandbox::run_trusted lands")]
-    let output = std::process::Command::new(program)
-        .args(args)
-        .env_clear()
-        .envs(environment.iter().cloned())
-        .output()
-        .map_err(|e| e.to_string())?;
-    for l in String::from_utf8_lossy(&output.stderr).lines() {
-        line(l);
-    }
+    let run = TrustedRun {
+        program: program.to_owned(),
+        args: args.iter().map(OsString::from).collect(),
+        env: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        cwd: None,
+        timeout: limit,
+        cancel: None,
+    };
+    let output = run_trusted(&run, line).map_err(|error| error.to_string())?;
     if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        return Ok(output.stdout);
     }
-}
-
-/// The few variables every program of ours gets.
-pub(crate) fn plain_environment() -> Vec<(String, String)> {
-    [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8"), ("HOME", "/nonexistent")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
+    let said = output.stderr.trim();
+    let tail: String = said.chars().skip(said.chars().count().saturating_sub(WORDS)).collect();
+    Err(format!("`{}` ended with {}: {tail}", program.display(), output.status))
 }

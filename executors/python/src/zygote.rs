@@ -35,6 +35,7 @@ pub(crate) struct Zygote {
     pub(crate) pid: i32,
     /// What it said when it was ready.
     pub(crate) loaded: Loaded,
+    group: Option<Arc<Group>>,
     exits: Mutex<HashMap<u64, oneshot::Sender<Exit>>>,
     /// Limits of a call that depend on how large the zygote is.
     limits: Vec<(u32, u64)>,
@@ -64,15 +65,15 @@ pub(crate) enum News {
 impl Zygote {
     /// Sends the start order and waits until the plugin is loaded.
     ///
-    /// `limits_of` gives the limits of a call once the zygote's own size (in bytes of address space) is known.
+    /// `limits_of` gives the limits of a call once the zygote's own size is known.
     pub(crate) async fn start(
         mut jail: Jailed,
         control: Control,
         order: &[u8],
         start_limit: Duration,
-        limits_of: impl FnOnce(u64) -> Vec<(u32, u64)>,
+        limits_of: impl FnOnce(Size) -> Vec<(u32, u64)>,
     ) -> Result<Arc<Self>, ToolFailure> {
-        let pid = jail.pid();
+        let (pid, group) = (jail.pid(), jail.group());
         let output = OutputTail::follow(&mut jail);
         let loading = async {
             control.send(order).await.map_err(|error| broken(&format!("its first order could not be sent: {error}")))?;
@@ -84,8 +85,8 @@ impl Zygote {
         });
         match loaded {
             Ok(loaded) => {
-                let limits = limits_of(address_space(pid));
-                Ok(Arc::new(Self { control, jail: Mutex::new(Some(jail)), pid, loaded, exits: Mutex::default(), limits }))
+                let limits = limits_of(Size::of(pid));
+                Ok(Arc::new(Self { control, jail: Mutex::new(Some(jail)), group, pid, loaded, exits: Mutex::default(), limits }))
             }
             Err(mut failure) => {
                 let memory = jail.ran_out_of_memory();
@@ -185,9 +186,8 @@ impl Zygote {
         socket: OwnedFd,
         log: OwnedFd,
         exit: oneshot::Receiver<Exit>,
-        group: Option<Group>,
     ) -> io::Result<Child> {
-        Child::greet(socket, log, self.pid, exit, group).await
+        Child::greet(socket, log, self.pid, exit, self.group.clone()).await
     }
 }
 
@@ -230,11 +230,21 @@ fn broken(problem: &str) -> ToolFailure {
     ToolFailure::new(FailureKind::LoadFailed, format!("the plugin's process broke the worker protocol: {problem}"))
 }
 
-/// Address space in bytes, for limits that count from where the zygote is.
-fn address_space(pid: i32) -> u64 {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    pages * PAGE
+/// How large a process is, in bytes; limits of its children count from here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) address_space: u64,
+    pub(crate) data: u64,
+}
+
+impl Size {
+    fn of(pid: i32) -> Self {
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        let pages: Vec<u64> = statm.split_whitespace().map(|pages| pages.parse().unwrap_or(0)).collect();
+        // Fields of proc(5): total size first, data and stack sixth.
+        let bytes = |field: usize| pages.get(field).copied().unwrap_or(0) * PAGE;
+        Self { address_space: bytes(0), data: bytes(5) }
+    }
 }
 
 /// The end of what a zygote prints while it loads; later output is read and dropped.

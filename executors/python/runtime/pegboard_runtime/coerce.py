@@ -1,7 +1,8 @@
 """JSON values into what a function's annotations say: dates, enums, dataclasses, pydantic models, sets, paths.
 
 Imported only where annotations go beyond JSON's own types. An annotation that is not understood leaves its value alone;
-the schemas of the same annotations are in `describe.py`. LangChain tools are not coerced: LangChain's own rules hold there.
+the schemas of the same annotations are in `describe.py`. LangChain tools are not coerced: LangChain's own rules hold
+there.
 """
 
 from .faults import ToolFault, text_of, type_name
@@ -15,7 +16,11 @@ def converters(parameters: Parameters, target: object, root: str) -> "dict[str, 
     """A converter for each parameter whose annotation asks for one."""
     hints = hints_of(target, root)
     typing = stdlib("typing", root)
-    found = {name: converter(allowing_none(hints[name], name, parameters, typing), root) for name in parameters.names if name in hints}
+    found = {
+        name: converter(allowing_none(hints[name], name, parameters, typing), root)
+        for name in parameters.names
+        if name in hints
+    }
     return {name: convert for name, convert in found.items() if convert is not None}
 
 
@@ -28,7 +33,9 @@ def coerced(args: dict, wanted: "dict[str, object]") -> dict:
         try:
             out[name] = convert(out[name])
         except Exception as error:  # noqa: BLE001 - constructors of the plugin's classes
-            raise ToolFault("raised", f"invalid arguments: `{name}`: {type_name(error)}: {text_of(error)}", "correct the arguments") from None
+            raise ToolFault(
+                "raised", f"invalid arguments: `{name}`: {type_name(error)}: {text_of(error)}", "correct the arguments"
+            ) from None
     return out
 
 
@@ -53,7 +60,18 @@ def _generic(kind: object, origin: object, members: tuple, typing: object, root:
     if origin is typing.Union or getattr(origin, "__name__", "") == "UnionType":
         return _union(members, root, depth)
     name = getattr(origin, "__name__", "")
-    if name in ("list", "Sequence", "Iterable", "Collection", "MutableSequence", "set", "frozenset", "Set", "MutableSet", "tuple"):
+    if name in (
+        "list",
+        "Sequence",
+        "Iterable",
+        "Collection",
+        "MutableSequence",
+        "set",
+        "frozenset",
+        "Set",
+        "MutableSet",
+        "tuple",
+    ):
         return _many(name, members, root, depth)
     if name in ("dict", "Mapping", "MutableMapping", "defaultdict") and len(members) == 2:
         inner = converter(members[1], root, depth + 1)
@@ -105,7 +123,11 @@ def _of_class(kind: type, root: str, depth: int) -> object:
         return kind.parse_obj
     names = {(cls.__module__.partition(".")[0], cls.__name__) for cls in kind.__mro__}
     if ("enum", "Enum") in names:
-        return lambda value: kind[value] if type(value) is str and value in kind.__members__ and not _has_value(kind, value) else kind(value)
+        return lambda value: (
+            kind[value]
+            if type(value) is str and value in kind.__members__ and not _has_value(kind, value)
+            else kind(value)
+        )
     if "__dataclass_fields__" in vars(kind):
         return _dataclass(kind, root, depth)
     for name, convert in _KNOWN.items():
@@ -146,7 +168,9 @@ def _dataclass(kind: type, root: str, depth: int) -> object:
 
 def _iso(kind: type) -> object:
     # `Z` is understood from Python 3.11 on only.
-    return lambda value: kind.fromisoformat(value[:-1] + "+00:00" if value.endswith("Z") else value) if type(value) is str else value
+    return lambda value: (
+        kind.fromisoformat(value[:-1] + "+00:00" if value.endswith("Z") else value) if type(value) is str else value
+    )
 
 
 _KNOWN = {

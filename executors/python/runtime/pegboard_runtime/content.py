@@ -50,7 +50,9 @@ def shape(value: object, limit: int = MAX_BYTES, pair: bool = False) -> dict:
     kind = type(value)
     if kind is str and not pair:
         if len(value) > limit:
-            raise ToolFault("output_too_large", f"`result`: the text is longer than {limit} bytes", "return less, a page at a time")
+            raise ToolFault(
+                "output_too_large", f"`result`: the text is longer than {limit} bytes", "return less, a page at a time"
+            )
         return {"ok": True, "content": [{"type": "text", "text": value}]}
     shaped = Shaped(limit)
     if pair:
@@ -126,7 +128,9 @@ def _content(shaped: Shaped, content: object) -> None:
 
 
 def _artifact(shaped: Shaped, artifact: object) -> None:
-    """The artifact is for programs: structured data, or content. One without either form stays behind, as in LangChain."""
+    """The artifact is for programs: structured data, or content. One without either form stays behind, as in
+    LangChain.
+    """
     if artifact is None:
         return
     blocks = None if type(artifact) is str else blocks_of(artifact)
@@ -201,13 +205,24 @@ def _from_dict(value: dict) -> "dict | None":
 
 def _text_block(value: dict) -> "dict | None":
     # More keys than a text block has mean data that happens to have a `type`.
-    if type(value.get("text")) is str and value.keys() <= {"type", "text", "annotations", "id", "index", "cache_control", "_meta", "meta"}:
+    if type(value.get("text")) is str and value.keys() <= {
+        "type",
+        "text",
+        "annotations",
+        "id",
+        "index",
+        "cache_control",
+        "_meta",
+        "meta",
+    }:
         return {"type": "text", "text": value["text"]}
     return None
 
 
 def _media_block(value: dict) -> "dict | None":
-    """Image and audio blocks of MCP (`data`, `mimeType`), LangChain (`base64`, `mime_type`) and Anthropic (`source`)."""
+    """Image and audio blocks of MCP (`data`, `mimeType`), LangChain (`base64`, `mime_type`) and Anthropic
+    (`source`).
+    """
     kind = value["type"]
     source = value.get("source")
     if type(source) is dict:
@@ -231,7 +246,13 @@ def _image_url(value: dict) -> "dict | None":
     if type(url) is not str:
         return None
     if not url.startswith("data:"):
-        return {"type": "resource_link", "uri": url, "name": url.rsplit("/", 1)[-1] or url, "mime": None, "description": None}
+        return {
+            "type": "resource_link",
+            "uri": url,
+            "name": url.rsplit("/", 1)[-1] or url,
+            "mime": None,
+            "description": None,
+        }
     head, _, data = url[5:].partition(",")
     mime, _, coding = head.partition(";")
     if coding != "base64" or not _is_mime(mime):
@@ -280,7 +301,11 @@ _READERS = {
 def _from_object(value: object, kind: type) -> "dict | None":
     if callable(getattr(kind, "savefig", None)):
         return _figure(value)
-    if callable(getattr(kind, "save", None)) and hasattr(kind, "convert") and isinstance(getattr(value, "mode", None), str):
+    if (
+        callable(getattr(kind, "save", None))
+        and hasattr(kind, "convert")
+        and isinstance(getattr(value, "mode", None), str)
+    ):
         return _picture(value)
     # Types of data have rules of their own: only objects that say what their bytes are count as media.
     own = getattr(value, "__dict__", {})
@@ -362,7 +387,12 @@ def _is_mime(value: object) -> bool:
     if type(value) is not str or not 3 <= len(value) <= 200 or value.count("/") < 1:
         return False
     family, _, rest = value.partition("/")
-    return family.isascii() and family.replace("-", "").isalnum() and rest.partition(";")[0].isascii() and " " not in rest.partition(";")[0]
+    return (
+        family.isascii()
+        and family.replace("-", "").isalnum()
+        and rest.partition(";")[0].isascii()
+        and " " not in rest.partition(";")[0]
+    )
 
 
 def b64(data: object) -> str:

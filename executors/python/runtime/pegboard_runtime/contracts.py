@@ -1,6 +1,7 @@
 """Loads a plugin's tools and calls them: imports, instances, `initialize`, one call at a time, faults as data.
 
-The ways a tool may be written are in `tools.py`, `lifecycle.py` and `script.py`; how a value becomes a result in `content.py`.
+The ways a tool may be written are in `tools.py`, `lifecycle.py` and `script.py`; how a value becomes a result in
+`content.py`.
 Protocol, fork and walls are the zygote's. Imported before plugin code: nothing slow at the top.
 """
 
@@ -19,12 +20,28 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 class CallContext:
-    """What a call knows beside its arguments, and its way to speak while it runs. Given to tools as a dict by `mapping`."""
+    """What a call knows beside its arguments, and its way to speak while it runs. Given to tools as a dict by
+    `mapping`.
+    """
 
-    __slots__ = ("trace_id", "plugin_id", "version", "config", "secrets", "data", "scratch", "_progress", "_log", "_words", "_last", "closed")
+    __slots__ = (
+        "trace_id",
+        "plugin_id",
+        "version",
+        "config",
+        "secrets",
+        "data",
+        "scratch",
+        "_progress",
+        "_log",
+        "_words",
+        "_last",
+        "closed",
+    )
 
     def __init__(
-        self, trace_id="", plugin_id="", version="", config=None, secrets=None, data=None, scratch="", progress=None, log=None
+        self, trace_id="", plugin_id="", version="", config=None, secrets=None, data=None, scratch="", progress=None,
+        log=None
     ) -> None:  # fmt: skip
         self.trace_id: str = trace_id
         self.plugin_id: str = plugin_id
@@ -44,7 +61,12 @@ class CallContext:
         """Says how far the call is. Values that do not grow are dropped, as MCP wants them to."""
         done = float(progress)
         total = None if total is None else float(total)
-        if self.closed or done - done != 0 or (total is not None and total - total != 0) or (self._last is not None and done <= self._last):
+        if (
+            self.closed
+            or done - done != 0
+            or (total is not None and total - total != 0)
+            or (self._last is not None and done <= self._last)
+        ):
             return
         self._last = done
         self._progress(done, total, None if message is None else self.masked(str(message), 500))
@@ -84,7 +106,9 @@ def failure(error: BaseException, root: str, kind: str = "load_failed") -> dict:
 
 
 def load_plugin(specs: "list[dict]", root: str, limit: int = MAX_BYTES) -> "LoadedPlugin":
-    """Imports every module once. A tool that can't be loaded is in `faults`; the others work. `limit`: bytes of a result."""
+    """Imports every module once. A tool that can't be loaded is in `faults`; the others work. `limit`: bytes of a
+    result.
+    """
     # Before the plugin's folder is on the path, so that its `json.py` is not taken for ours.
     dumps(None)
     if root not in sys.path:
@@ -205,11 +229,17 @@ class LoadedPlugin:
         return value
 
     def nearest(self, module: object) -> "str | None":
-        own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", None) == module.__name__]
+        own = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        ]
         return f"it has: {', '.join(own[:8])}" if own else None
 
     def module(self, path: str) -> object:
-        """The plugin's module by `main`, `pkg.mod` or `pkg/mod.py`. Imported once; a failed import fails again the same way."""
+        """The plugin's module by `main`, `pkg.mod` or `pkg/mod.py`. Imported once; a failed import fails again the
+        same way.
+        """
         found = self._modules.get(path)
         if found is None:
             from .modules import import_module
@@ -255,7 +285,9 @@ class LoadedPlugin:
                         tool.bind(config)
             except BaseException as error:  # noqa: BLE001
                 self.tools.pop(name, None)
-                self.faults[name] = fault_of(error, self.root, "load_failed", "initialize" if type(error) is not ToolFault else None)
+                self.faults[name] = fault_of(
+                    error, self.root, "load_failed", "initialize" if type(error) is not ToolFault else None
+                )
         self.settle()
 
     def run_once(self, value: object) -> object:

@@ -1,6 +1,7 @@
 """The JSON Schema (2020-12, object root) of a tool's arguments, derived from its code.
 
-From the class's pydantic `args_schema`, LangChain's own derivation, or a signature with annotations and docstring. Loaded only
+From the class's pydantic `args_schema`, LangChain's own derivation, or a signature with annotations and docstring.
+Loaded only
 when the host asks. What it can't know is left open (`{}`), never guessed; values for the same annotations: `coerce.py`.
 """
 
@@ -50,7 +51,9 @@ def _schema_of(tool: object, root: str) -> "dict | None":
 
 
 def _langchain(tool: RunTool) -> "dict | None":
-    """LangChain's derivation leaves out injected arguments; its title and description are the tool's, not the arguments'."""
+    """LangChain's derivation leaves out injected arguments; its title and description are the tool's, not the
+    arguments'.
+    """
     found = schema_of_model(tool.instance.tool_call_schema)
     if found is None:
         return None
@@ -77,7 +80,11 @@ def _renamed(value: object) -> object:
     if type(value) is list:
         return [_renamed(item) for item in value]
     if type(value) is not dict:
-        return value.replace("#/definitions/", "#/$defs/") if type(value) is str and value.startswith("#/definitions/") else value
+        return (
+            value.replace("#/definitions/", "#/$defs/")
+            if type(value) is str and value.startswith("#/definitions/")
+            else value
+        )
     return {"$defs" if key == "definitions" else key: _renamed(item) for key, item in value.items()}
 
 
@@ -222,7 +229,9 @@ class Schemas:
         if type(getattr(kind, "__dataclass_fields__", None)) is dict:
             return self.record(kind, self.dataclass_fields(kind), depth)
         if hasattr(kind, "__required_keys__") and hasattr(kind, "__total__"):
-            return self.record(kind, {name: name in kind.__required_keys__ for name in hints_of(kind, self.root)}, depth)
+            return self.record(
+                kind, {name: name in kind.__required_keys__ for name in hints_of(kind, self.root)}, depth
+            )
         if hasattr(kind, "_fields") and issubclass(kind, tuple):
             return {"type": "array"}
         return next((dict(_CLASSES[name]) for name in names if name in _CLASSES), {})
@@ -244,7 +253,11 @@ class Schemas:
             hints = hints_of(kind, self.root)
             properties = {field: self.of(hints[field], depth + 1) if field in hints else {} for field in fields}
             required = [field for field, needed in fields.items() if needed]
-            self.definitions[name] = {"type": "object", "properties": properties, **({"required": required} if required else {})}
+            self.definitions[name] = {
+                "type": "object",
+                "properties": properties,
+                **({"required": required} if required else {}),
+            }
         return {"$ref": f"#/$defs/{name}"}
 
     def model(self, kind: type) -> dict:

@@ -56,7 +56,9 @@ def fault_of(error: BaseException, root: str, kind: str = "raised", during: "str
 
 def _fault_of(error: BaseException, root: str, kind: str, during: "str | None") -> ToolFault:
     if isinstance(error, MemoryError):
-        return ToolFault("out_of_memory", prefixed(during, "the tool ran out of memory"), detail=frames_of(error, root) or None)
+        return ToolFault(
+            "out_of_memory", prefixed(during, "the tool ran out of memory"), detail=frames_of(error, root) or None
+        )
     if spoken(error):
         return ToolFault(kind, text_of(error) or type_name(error))
     return ToolFault(kind, prefixed(during, headline(error)), detail=story_of(error, root) or None)
@@ -81,7 +83,9 @@ def type_name(value: object) -> str:
 
 
 def is_a(kind: type, *names: str) -> bool:
-    """Whether the type, or one it derives from, has one of these names. Foreign types are known by name, not by import."""
+    """Whether the type, or one it derives from, has one of these names. Foreign types are known by name, not by
+    import.
+    """
     return any(name_of(cls) in names for cls in line_of(kind))
 
 
@@ -178,7 +182,9 @@ def secret_words(secrets: dict) -> "tuple[str, ...]":
         forms = [text, text.strip(), repr(text)[1:-1], _percent(text), text.replace("\\", "\\\\").replace('"', '\\"')]
         if "\n" in text:
             # A key in lines is also a secret line by line; short lines are too ordinary.
-            forms += [line.strip() for line in text.splitlines() if len(line.strip()) >= 16 and not line.startswith("-----")]
+            forms += [
+                line.strip() for line in text.splitlines() if len(line.strip()) >= 16 and not line.startswith("-----")
+            ]
         words.update(form for form in forms if len(form) >= MIN_SECRET)
     return tuple(sorted(words, key=len, reverse=True))
 

@@ -1,4 +1,5 @@
-"""Contract 3: a class with `initialize(config, context)`, `execute(input[, context])`, `cleanup()`, `get_status()`, `handle_event(event)`.
+"""Contract 3: a class with `initialize(config, context)`, `execute(input[, context])`, `cleanup()`, `get_status()`,
+`handle_event(event)`.
 
 Only `execute` is required; each method may be `async def` and may take fewer parameters than listed.
 """

@@ -38,7 +38,9 @@ class Logs:
     def attach_warnings(self) -> None:
         warnings = stdlib("warnings", self.root)
 
-        def show(message: object, category: type, filename: str, lineno: int, file: object = None, line: object = None) -> None:
+        def show(
+            message: object, category: type, filename: str, lineno: int, file: object = None, line: object = None
+        ) -> None:
             place = filename.removeprefix(self.root.rstrip("/") + "/")
             self.emit("warning", f"{category.__name__}: {message} ({place}:{lineno})")
 
@@ -58,7 +60,15 @@ def _make_handler(logging: object, logs: Logs) -> object:
 
         def emit(self, record: object) -> None:
             try:
-                level = "error" if record.levelno >= 40 else "warning" if record.levelno >= 30 else "info" if record.levelno >= 20 else "debug"
+                level = (
+                    "error"
+                    if record.levelno >= 40
+                    else "warning"
+                    if record.levelno >= 30
+                    else "info"
+                    if record.levelno >= 20
+                    else "debug"
+                )
                 name = "" if record.name == "root" else f"{record.name}: "
                 text = self.format(record)
                 logs.emit(level, name + text)

@@ -14,9 +14,13 @@ class Loop:
         self.loop = self.asyncio.new_event_loop()
 
     def finish(self, value: object) -> object:
-        """Runs an awaitable, or gathers an asynchronous generator. What it left running is cancelled, as `asyncio.run` does."""
+        """Runs an awaitable, or gathers an asynchronous generator. What it left running is cancelled, as
+        `asyncio.run` does.
+        """
         try:
-            return self.loop.run_until_complete(self.gathered(value) if hasattr(type(value), "__anext__") else self.awaited(value))
+            return self.loop.run_until_complete(
+                self.gathered(value) if hasattr(type(value), "__anext__") else self.awaited(value)
+            )
         finally:
             self.cancel_rest()
 

@@ -25,7 +25,9 @@ def module_name(path: str) -> str:
     if "/" in dotted or (dotted.endswith(".py") and dotted.count(".") == 1):
         dotted = dotted.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     if not dotted or any(not part for part in dotted.split(".")):
-        raise ToolFault("load_failed", f"`{path}` is not a module path", "write `main`, `package.module` or `package/module.py`")
+        raise ToolFault(
+            "load_failed", f"`{path}` is not a module path", "write `main`, `package.module` or `package/module.py`"
+        )
     return dotted
 
 

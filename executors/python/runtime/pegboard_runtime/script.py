@@ -1,6 +1,7 @@
 """Contract 4: a script that reads JSON on stdin and prints JSON.
 
-The script is compiled at load and run in this process, in a fresh `__main__`, once a call: a confined process may not start
+The script is compiled at load and run in this process, in a fresh `__main__`, once a call: a confined process may not
+start
 another. What it prints is the result; what it writes to stderr is the call's log and, on failure, the failure's detail.
 """
 
@@ -12,7 +13,8 @@ from .faults import ToolFault, fault_of, text_of
 from .stdlib import stdlib
 from .tools import LoadedTool, failure_of_envelope, wire_of_envelope
 
-# Stdin is the arguments' object unless a comment in the first lines says that the script reads `[[name, {"value": …}], …]`.
+# Stdin is the arguments' object unless a comment in the first lines says that the script reads `[[name, {"value":
+# …}], …]`.
 LIST_MARK = "pegboard: inputs=list"
 _MARK_LINES = 20
 _STDERR_TAIL = 4096
@@ -72,7 +74,9 @@ class ScriptTool(LoadedTool):
         main.__file__ = self.file
         sys.stdin = self.io.TextIOWrapper(self.io.BytesIO(dumps(document)), encoding="utf-8")
         sys.stdout = self.io.TextIOWrapper(out.stream, encoding="utf-8", errors="surrogateescape", write_through=True)
-        sys.stderr = self.io.TextIOWrapper(errors.stream, encoding="utf-8", errors="backslashreplace", write_through=True)
+        sys.stderr = self.io.TextIOWrapper(
+            errors.stream, encoding="utf-8", errors="backslashreplace", write_through=True
+        )
         sys.argv = [self.file]
         sys.path = [self.folder, *(entry for entry in kept[4] if entry != self.folder)]
         sys.modules["__main__"] = main
@@ -87,7 +91,9 @@ class ScriptTool(LoadedTool):
             if kept[5] is not None:
                 sys.modules["__main__"] = kept[5]
         if out.overflow:
-            raise ToolFault("output_too_large", f"the script printed more than {self.limit} bytes", "print less, a page at a time")
+            raise ToolFault(
+                "output_too_large", f"the script printed more than {self.limit} bytes", "print less, a page at a time"
+            )
         if code is not None and type(code) is not int:
             errors.add(text_of(ToolFault("raised", str(code))))
             code = 1
@@ -139,7 +145,10 @@ def is_report(document: object) -> bool:
     return (
         type(document) is list
         and bool(document)
-        and all(type(item) is dict and type(item.get("success")) is bool and item.keys() <= _REPORT_KEYS for item in document)
+        and all(
+            type(item) is dict and type(item.get("success")) is bool and item.keys() <= _REPORT_KEYS
+            for item in document
+        )
     )
 
 
@@ -147,7 +156,9 @@ _REPORT_KEYS = {"success", "name", "result", "error", "message"}
 
 
 def merged(report: "list[dict]") -> dict:
-    """One envelope of a report: the first failure, or the results by name (by position where names are missing or repeat)."""
+    """One envelope of a report: the first failure, or the results by name (by position where names are missing or
+    repeat).
+    """
     for item in report:
         if not item["success"]:
             fault = failure_of_envelope(item)
@@ -171,7 +182,9 @@ class Bounded:
     def add(self, data: bytes) -> None:
         if len(self.kept) + len(data) > self.limit:
             self.overflow = True
-            raise ToolFault("output_too_large", f"the script printed more than {self.limit} bytes", "print less, a page at a time")
+            raise ToolFault(
+                "output_too_large", f"the script printed more than {self.limit} bytes", "print less, a page at a time"
+            )
         self.kept += data
 
     def text(self) -> str:

@@ -1,14 +1,24 @@
-"""What a callable takes: names, which of them are required, annotations. Cheap for plain functions, `inspect` for the rest.
+"""What a callable takes: names, which of them are required, annotations. Cheap for plain functions, `inspect` for the
+rest.
 
 What the annotations mean as a schema is in `describe.py`, what they mean for values in `coerce.py`.
 """
 
 import sys
-from types import CodeType, FunctionType, MethodType
 
 from .stdlib import stdlib
 
 _EMPTY: dict = {}
+
+
+class _Sample:
+    def method(self) -> None: ...
+
+
+# The types of functions and bound methods, without `types` and its import.
+FunctionType = type(_Sample.method)
+MethodType = type(_Sample().method)
+CodeType = type(_Sample.method.__code__)
 # Parameters that LangChain fills in; a model never sees them.
 LANGCHAIN_OWN = ("run_manager", "callbacks")
 # Annotations of parameters that the framework fills in, by the name of the type.
@@ -20,7 +30,15 @@ class Parameters:
 
     __slots__ = ("names", "required", "positional", "open", "annotations", "defaults")
 
-    def __init__(self, names: "list[str]", required: "list[str]", positional: int, takes_any: bool, annotations: dict, defaults: dict) -> None:
+    def __init__(
+        self,
+        names: "list[str]",
+        required: "list[str]",
+        positional: int,
+        takes_any: bool,
+        annotations: dict,
+        defaults: dict,
+    ) -> None:
         self.names = names
         self.required = required
         # How many can be given by position.
@@ -53,7 +71,9 @@ def _of_function(function: FunctionType, skipped: int) -> Parameters:
     # Positional-only parameters can't be given by name and count as the plugin's mistake where names are used.
     names = names[skipped:]
     required = [name for name in names if name not in defaults]
-    return Parameters(names, required, max(positional - skipped, 0), bool(code.co_flags & 0x08), annotations_of(function), defaults)
+    return Parameters(
+        names, required, max(positional - skipped, 0), bool(code.co_flags & 0x08), annotations_of(function), defaults
+    )
 
 
 def _of_signature(target: object, root: str) -> Parameters:
@@ -90,7 +110,13 @@ def own_context(parameters: Parameters, properties: "dict | None") -> bool:
     if properties is not None:
         return "context" not in properties
     annotation = parameters.annotations.get("context")
-    text = annotation if type(annotation) is str else getattr(annotation, "__name__", "") if type(annotation) is type else str(annotation)
+    text = (
+        annotation
+        if type(annotation) is str
+        else getattr(annotation, "__name__", "")
+        if type(annotation) is type
+        else str(annotation)
+    )
     return annotation is None or any(word in text for word in ("dict", "Dict", "Mapping", "Any"))
 
 
@@ -113,11 +139,14 @@ def hints_of(target: object, root: str) -> dict:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:  # noqa: BLE001 - one bad name spoils all; each is tried alone
         pass
-    names = getattr(function, "__globals__", None) or getattr(sys.modules.get(getattr(function, "__module__", "")), "__dict__", {})
+    names = getattr(function, "__globals__", None) or getattr(
+        sys.modules.get(getattr(function, "__module__", "")), "__dict__", {}
+    )
     found = {}
     for name, annotation in annotations_of(function).items():
         try:
-            found[name] = eval(annotation, dict(names)) if type(annotation) is str else annotation  # noqa: S307 - the plugin's own text
+            found[name] = eval(annotation, dict(names)) if type(annotation) is str else annotation  # noqa: S307 - the
+            plugin's own text
         except Exception:  # noqa: BLE001
             continue
     return found

@@ -1,6 +1,7 @@
 """The standard library as it is, also when the plugin has modules of the same names.
 
-Our runtime imports rarely needed modules late, when the plugin's folder already stands first on `sys.path`. Nothing here
+Our runtime imports rarely needed modules late, when the plugin's folder already stands first on `sys.path`. Nothing
+here
 protects from a plugin that patches a module on purpose: it lives in the same process and harms only itself.
 """
 

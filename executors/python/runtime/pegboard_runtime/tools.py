@@ -1,6 +1,7 @@
 """Two of the ways to write a tool: a class with `_run` or `_arun`, and a function.
 
-Also the envelope `{"success": …}` that functions, lifecycle classes and scripts share. A tool here takes arguments and a
+Also the envelope `{"success": …}` that functions, lifecycle classes and scripts share. A tool here takes arguments
+and a
 context and returns what the plugin returned; running coroutines, faults and logs are `contracts.py`'s.
 """
 
@@ -45,7 +46,19 @@ class LoadedTool:
 class RunTool(LoadedTool):
     """Contract 1: `_run(self, **args)` or `async _arun(self, **args)`, LangChain's `BaseTool` included."""
 
-    __slots__ = ("holder", "instance", "call", "model", "names", "pair", "context", "extra", "config", "coerce", "single")
+    __slots__ = (
+        "holder",
+        "instance",
+        "call",
+        "model",
+        "names",
+        "pair",
+        "context",
+        "extra",
+        "config",
+        "coerce",
+        "single",
+    )
 
     def __init__(self, spec: dict, root: str, limit: int, holder: object) -> None:
         super().__init__(spec, root, limit)
@@ -60,15 +73,23 @@ class RunTool(LoadedTool):
         self.call = method
         self.pair = getattr(instance, "response_format", None) == "content_and_artifact"
         schema = getattr(instance, "args_schema", None)
-        self.model = schema if isinstance(schema, type) and (hasattr(schema, "model_validate") or hasattr(schema, "parse_obj")) else None
+        self.model = (
+            schema
+            if isinstance(schema, type) and (hasattr(schema, "model_validate") or hasattr(schema, "parse_obj"))
+            else None
+        )
         parameters = parameters_of(signature_source(instance, method), self.root)
         self.names = None if parameters.open else frozenset(parameters.names)
         self.context = own_context(parameters, self.own_properties(schema))
-        self.extra = {name: None for name in LANGCHAIN_OWN if name in parameters.required and not self.is_argument(name)}
+        self.extra = {
+            name: None for name in LANGCHAIN_OWN if name in parameters.required and not self.is_argument(name)
+        }
         self.config = "config" if is_structured(instance) else config_parameter(parameters)
         # LangChain's oldest form hands its one argument on by position, whatever it is called.
         self.single = is_langchain(instance) and is_a(type(instance), "Tool")
-        self.coerce = None if self.model is not None or is_langchain(instance) else coercion(parameters, method, self.root)
+        self.coerce = (
+            None if self.model is not None or is_langchain(instance) else coercion(parameters, method, self.root)
+        )
 
     def own_properties(self, schema: object) -> "dict | None":
         """The arguments' names: by the manifest, else by the class's own schema."""
@@ -94,12 +115,19 @@ class RunTool(LoadedTool):
         return self.call(**args)
 
     def filled(self, args: dict, context: object) -> dict:
-        """The arguments and what the framework adds to them; a caller's argument of such a name does not get through."""
+        """The arguments and what the framework adds to them; a caller's argument of such a name does not get
+        through.
+        """
         args = {**args, **self.extra}
         if self.context:
             args["context"] = context.mapping()
         if self.config is not None:
-            args[self.config] = {"configurable": {}, "metadata": {"trace_id": context.trace_id}, "tags": [], "callbacks": None}
+            args[self.config] = {
+                "configurable": {},
+                "metadata": {"trace_id": context.trace_id},
+                "tags": [],
+                "callbacks": None,
+            }
         return args
 
     def validated(self, args: dict) -> dict:
@@ -122,7 +150,12 @@ class RunTool(LoadedTool):
 
     def fault(self, error: BaseException) -> "ToolFault | None":
         """Validation errors in one line each, and the tool's own `handle_tool_error` and `handle_validation_error`."""
-        if is_validation(error) and error.__traceback__ is not None and self.model is not None and error.title == self.model.__name__:
+        if (
+            is_validation(error)
+            and error.__traceback__ is not None
+            and self.model is not None
+            and error.title == self.model.__name__
+        ):
             handler = getattr(self.instance, "handle_validation_error", False)
             message = handled(handler, error, "the arguments are not valid") or validation_text(error)
             return ToolFault("raised", message, "correct the arguments")
@@ -143,7 +176,9 @@ def run_method(instance: object) -> object:
 
 
 def is_langchain(instance: object) -> bool:
-    return any(name_of(cls) == "BaseTool" and str(cls.__module__).startswith("langchain") for cls in line_of(type(instance)))
+    return any(
+        name_of(cls) == "BaseTool" and str(cls.__module__).startswith("langchain") for cls in line_of(type(instance))
+    )
 
 
 def is_structured(instance: object) -> bool:
@@ -164,13 +199,18 @@ def model_fields(model: type) -> dict:
 
 
 def is_validation(error: BaseException) -> bool:
-    return type_name(error) == "ValidationError" and callable(getattr(error, "errors", None)) and hasattr(error, "title")
+    return (
+        type_name(error) == "ValidationError" and callable(getattr(error, "errors", None)) and hasattr(error, "title")
+    )
 
 
 def validation_text(error: BaseException) -> str:
     """Pydantic's findings: place and message of the first five."""
     found = error.errors()
-    lines = [f"`{'.'.join(str(step) for step in item.get('loc', ())) or 'arguments'}`: {item.get('msg', 'invalid')}" for item in found[:5]]
+    lines = [
+        f"`{'.'.join(str(step) for step in item.get('loc', ())) or 'arguments'}`: {item.get('msg', 'invalid')}"
+        for item in found[:5]
+    ]
     more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
     return "invalid arguments: " + "; ".join(lines) + more
 
@@ -196,7 +236,9 @@ def coercion(parameters: Parameters, target: object, root: str) -> "dict | None"
     return converters(parameters, target, root) or None
 
 
-_JSON_TYPES = frozenset((str, int, float, bool, list, dict, object, "str", "int", "float", "bool", "list", "dict", "object", "Any", "None"))
+_JSON_TYPES = frozenset(
+    (str, int, float, bool, list, dict, object, "str", "int", "float", "bool", "list", "dict", "object", "Any", "None")
+)
 
 
 class FunctionTool(LoadedTool):
@@ -215,15 +257,21 @@ class FunctionTool(LoadedTool):
     def calling_style(self, spec: dict, parameters: Parameters) -> str:
         """`inputs`, `inputs+context` or `keywords`.
 
-        Keywords, when every required parameter is a property of the schema and at least one parameter is; without a schema
-        (or one without properties), when the function is neither called `execute_plugin` nor names its first parameter `inputs`.
+        Keywords, when every required parameter is a property of the schema and at least one parameter is; without a
+        schema
+        (or one without properties), when the function is neither called `execute_plugin` nor names its first
+        parameter `inputs`.
         """
         properties = self.properties()
         names = [name for name in parameters.names if name != "context"]
         by_name = not names or (names[0] != "inputs" and spec.get("function") != "execute_plugin")
         if properties:
-            known = any(name in properties for name in names) and not (names[0] == "inputs" and spec.get("function") == "execute_plugin")
-            by_name = not names or (known and all(name in properties for name in parameters.required if name != "context"))
+            known = any(name in properties for name in names) and not (
+                names[0] == "inputs" and spec.get("function") == "execute_plugin"
+            )
+            by_name = not names or (
+                known and all(name in properties for name in parameters.required if name != "context")
+            )
         elif properties is not None and any(name in parameters.required for name in names):
             by_name = False
         if by_name or (not parameters.positional and (parameters.open or not parameters.names)):
@@ -252,7 +300,9 @@ class FunctionTool(LoadedTool):
 
 
 def wire_of_envelope(value: object, limit: int) -> dict:
-    """`{"success": true, "outputs": {…}}` and `{"success": false, "error": "…"}`; anything else is an ordinary result."""
+    """`{"success": true, "outputs": {…}}` and `{"success": false, "error": "…"}`; anything else is an ordinary
+    result.
+    """
     if type(value) is not dict or type(value.get("success")) is not bool:
         return shape(value, limit)
     if not value["success"]:

@@ -1,4 +1,6 @@
-"""Makes plugins out of source text and loads them into this interpreter, as the zygote does. Modules are forgotten after each test."""
+"""Makes plugins out of source text and loads them into this interpreter, as the zygote does. Modules are forgotten
+after each test.
+"""
 
 import logging
 import sys
@@ -77,7 +79,8 @@ def load(tmp_path):
                 del sys.modules[name]
 
     def make(sources, *specs, config=None, limit=1 << 20, expect_faults=False):
-        # Each plugin has a folder of its own and an interpreter that knows no other; pytest's own log handlers are out of the way.
+        # Each plugin has a folder of its own and an interpreter that knows no other; pytest's own log handlers are
+        # out of the way.
         forget()
         root = tmp_path / str(len(list(tmp_path.iterdir())))
         root.mkdir()
@@ -103,7 +106,10 @@ def returns(load):
     """`returns("expression", prelude)` calls a tool that returns the expression."""
 
     def make(expression, prelude="", attributes="", **options):
-        source = textwrap.dedent(prelude) + f"\nclass T:\n    {attributes or 'pass'}\n    def _run(self):\n        return {expression}\n"
+        source = (
+            textwrap.dedent(prelude)
+            + f"\nclass T:\n    {attributes or 'pass'}\n    def _run(self):\n        return {expression}\n"
+        )
         return load(source, {"class_name": "T"}, **options)
 
     return make

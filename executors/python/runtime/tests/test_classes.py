@@ -94,7 +94,11 @@ def test_constructor_arguments_come_from_the_configuration(load):
 
 
 def test_constructor_without_configuration_is_a_fault_that_names_it(load):
-    tool = load("class T:\n    def __init__(self, unit): pass\n    def _run(self): pass\n", {"class_name": "T"}, expect_faults=True)
+    tool = load(
+        "class T:\n    def __init__(self, unit): pass\n    def _run(self): pass\n",
+        {"class_name": "T"},
+        expect_faults=True,
+    )
     failed = tool.failed()
     assert failed["kind"] == "load_failed"
     assert failed["message"] == "the constructor of `T` needs `unit`"
@@ -133,7 +137,12 @@ def test_context_is_an_argument_where_the_schema_lists_it(load):
 
 
 def test_context_is_an_argument_where_it_is_annotated_as_text(load):
-    assert load("class T:\n    def _run(self, context: str): return context\n", {"class_name": "T"}).text("t", {"context": "words"}) == "words"
+    assert (
+        load("class T:\n    def _run(self, context: str): return context\n", {"class_name": "T"}).text(
+            "t", {"context": "words"}
+        )
+        == "words"
+    )
 
 
 def test_module_paths(load):
@@ -151,7 +160,10 @@ def test_module_paths(load):
 
 def test_modules_are_imported_once(load):
     tool = load(
-        {"main.py": "import counter\nclass A:\n    def _run(self): return counter.N\nclass B(A): pass\n", "counter.py": "N = []\nN.append(1)\n"},
+        {
+            "main.py": "import counter\nclass A:\n    def _run(self): return counter.N\nclass B(A): pass\n",
+            "counter.py": "N = []\nN.append(1)\n",
+        },
         {"name": "a", "class_name": "A"},
         {"name": "b", "class_name": "B"},
     )
@@ -179,13 +191,27 @@ def test_load_faults_stay_with_their_tool(load):
         expect_faults=True,
     )
     assert tool.text("good") == "ok"
-    assert set(tool.plugin.faults) == {"missing", "empty", "import", "again", "syntax", "exits", "leaves", "nowhere", "nothing"}
+    assert set(tool.plugin.faults) == {
+        "missing",
+        "empty",
+        "import",
+        "again",
+        "syntax",
+        "exits",
+        "leaves",
+        "nowhere",
+        "nothing",
+    }
     messages = {name: tool.failed(name)["message"] for name in tool.plugin.faults}
     assert {fault.kind for fault in tool.plugin.faults.values()} == {"load_failed"}
     assert messages["missing"] == "`main` has no `Goood`"
     assert tool.failed("missing")["hint"] == "it has: Good, Empty"
     assert messages["empty"] == "`Empty` in `main` has neither `_run`, `_arun` nor `execute`"
-    assert messages["import"] == messages["again"] == "importing `broken`: ModuleNotFoundError: No module named 'nothing_like_this'"
+    assert (
+        messages["import"]
+        == messages["again"]
+        == "importing `broken`: ModuleNotFoundError: No module named 'nothing_like_this'"
+    )
     assert 'File "broken.py", line 1' in tool.failed("import")["detail"]
     assert messages["syntax"].startswith("importing `bad`: SyntaxError:")
     assert 'File "bad.py", line 1' in tool.failed("syntax")["detail"]
@@ -246,7 +272,11 @@ def test_generators_are_gathered(load):
 
 
 def test_an_endless_generator_meets_the_size_limit(load):
-    tool = load("import itertools\nclass T:\n    def _run(self):\n        yield from itertools.count()\n", {"class_name": "T"}, limit=10_000)
+    tool = load(
+        "import itertools\nclass T:\n    def _run(self):\n        yield from itertools.count()\n",
+        {"class_name": "T"},
+        limit=10_000,
+    )
     assert tool.failed()["kind"] == "output_too_large"
 
 

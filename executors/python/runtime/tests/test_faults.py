@@ -69,7 +69,9 @@ def test_causes_are_told(load):
     failed = raising(load, body).failed()
     assert failed["message"] == "ValueError: outer"
     assert "caused by KeyError: 'k'\n" in failed["detail"]
-    body = "\n        try:\n            {}['k']\n        except KeyError:\n            raise ValueError('outer') from None"
+    body = (
+        "\n        try:\n            {}['k']\n        except KeyError:\n            raise ValueError('outer') from None"
+    )
     assert "caused by" not in raising(load, body).failed()["detail"]
 
 
@@ -102,7 +104,9 @@ except NameError:
 
 
 def test_groups_name_their_members(load):
-    failed = raising(load, "raise ExceptionGroup('two', [ValueError('a'), BaseExceptionGroup('inner', [KeyError('b')])])", GROUPS).failed()
+    failed = raising(
+        load, "raise ExceptionGroup('two', [ValueError('a'), BaseExceptionGroup('inner', [KeyError('b')])])", GROUPS
+    ).failed()
     assert failed["message"] == (
         "ExceptionGroup: two (2 sub-exceptions): ValueError: a; ExceptionGroup: inner (1 sub-exception): KeyError: 'b'"
     )
@@ -116,7 +120,11 @@ def test_messages_and_details_are_bounded(load):
 
 
 def test_secrets_are_masked(load):
-    secrets = {"KEY": "s3cret-värde&1", "SHORT": "abc", "PEM": "-----BEGIN-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END-----\n"}
+    secrets = {
+        "KEY": "s3cret-värde&1",
+        "SHORT": "abc",
+        "PEM": "-----BEGIN-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END-----\n",
+    }
     body = "\n        key, short, pem = context['secrets'].values()\n        import logging\n"
     body += "        context['log']('info', 'using ' + key)\n        context['progress'](1, None, 'with ' + key)\n"
     body += "        logging.getLogger('net').warning('GET /?k=%s', 's3cret-v%C3%A4rde%261')\n"
@@ -131,7 +139,10 @@ def test_secrets_are_masked(load):
 
 
 def test_the_control_without_the_secret_nothing_is_masked(load):
-    assert raising(load, "raise ValueError('s3cret-value')").failed("t", {}, secrets={"K": "another"})["message"] == "ValueError: s3cret-value"
+    assert (
+        raising(load, "raise ValueError('s3cret-value')").failed("t", {}, secrets={"K": "another"})["message"]
+        == "ValueError: s3cret-value"
+    )
 
 
 def test_secret_forms():
@@ -203,7 +214,9 @@ def test_progress_only_grows(load):
 
 
 def test_a_context_that_outlives_its_call_is_silent(load):
-    source = "kept = []\nclass T:\n    def _run(self, context):\n        kept.append(context)\n        return len(kept)\n"
+    source = (
+        "kept = []\nclass T:\n    def _run(self, context):\n        kept.append(context)\n        return len(kept)\n"
+    )
     tool = load(source, {"class_name": "T"})
     tool.value()
     kept = tool.plugin.tools["t"].call.__globals__["kept"][0]

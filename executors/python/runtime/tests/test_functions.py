@@ -44,7 +44,8 @@ def test_signatures(load, signature, expression, keyword):
 
 
 @pytest.mark.parametrize(
-    ("signature", "expression"), [("", "7"), ("limit=7", "limit"), ("inputs", "inputs or 7"), ("inputs=None, context=None", "inputs or 7")]
+    ("signature", "expression"),
+    [("", "7"), ("limit=7", "limit"), ("inputs", "inputs or 7"), ("inputs=None, context=None", "inputs or 7")],
 )
 def test_a_schema_without_properties(load, signature, expression):
     schema = {"type": "object", "properties": {}}
@@ -53,7 +54,9 @@ def test_a_schema_without_properties(load, signature, expression):
 
 def test_a_property_called_inputs_does_not_change_execute_plugin(load):
     schema = {"type": "object", "properties": {"inputs": {}, "context": {}}}
-    tool = load("def execute_plugin(inputs, context): return inputs\n", {"function": "execute_plugin", "args_schema": schema})
+    tool = load(
+        "def execute_plugin(inputs, context): return inputs\n", {"function": "execute_plugin", "args_schema": schema}
+    )
     assert tool.value("t", {"inputs": 1}) == {"inputs": {"value": 1, "args": {}}}
 
 
@@ -69,7 +72,10 @@ def test_without_a_schema_the_name_decides(load):
 
 def test_a_signature_that_fits_nothing_is_a_load_fault(load):
     tool = load("def run(x, y, z): pass\n", {"function": "run", "args_schema": SCHEMA}, expect_faults=True)
-    assert tool.failed()["message"] == "`run` takes (x, y, z); expected (inputs, context), (inputs), or properties of args_schema"
+    assert (
+        tool.failed()["message"]
+        == "`run` takes (x, y, z); expected (inputs, context), (inputs), or properties of args_schema"
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +88,9 @@ def test_a_signature_that_fits_nothing_is_a_load_fault(load):
     ],
 )
 def test_failures(load, returned, message):
-    failed = load(f"def execute_plugin(inputs, context):\n    return {returned}\n", {"function": "execute_plugin"}).failed()
+    failed = load(
+        f"def execute_plugin(inputs, context):\n    return {returned}\n", {"function": "execute_plugin"}
+    ).failed()
     assert (failed["kind"], failed["message"]) == ("raised", message)
 
 
@@ -99,7 +107,10 @@ def test_failures(load, returned, message):
     ],
 )  # fmt: skip
 def test_results(load, returned, structured):
-    assert load(f"def execute_plugin(inputs, context):\n    return {returned}\n", {"function": "execute_plugin"}).value() == structured
+    assert (
+        load(f"def execute_plugin(inputs, context):\n    return {returned}\n", {"function": "execute_plugin"}).value()
+        == structured
+    )
 
 
 def test_an_image_among_the_outputs_becomes_content(load):

@@ -101,7 +101,9 @@ class T(BaseTool):
 
 
 def test_tool_functions(load):
-    source = BASE + '''
+    source = (
+        BASE
+        + '''
 @tool
 def search(query: str, limit: int = 5) -> list:
     """Search for something."""
@@ -117,6 +119,7 @@ def both(query: str):
     """Both."""
     return f"found {query}", [Document(page_content=query, metadata={"n": 1})]
 '''
+    )
     specs = [{"name": name, "class_name": name} for name in ("search", "later", "both")]
     tool = load(source, *specs, {"name": "as_function", "function": "search"})
     assert tool.value("search", {"query": "a", "limit": 2}) == ["a", "a"]
@@ -133,7 +136,13 @@ def both(query: str):
 
 
 @pytest.mark.parametrize(
-    ("handler", "message"), [("False", "no such city"), ("True", "no such city"), ("'try another'", "try another"), ("lambda e: f'H {e}'", "H no such city")]
+    ("handler", "message"),
+    [
+        ("False", "no such city"),
+        ("True", "no such city"),
+        ("'try another'", "try another"),
+        ("lambda e: f'H {e}'", "H no such city"),
+    ],
 )
 def test_tool_exceptions(load, handler, message):
     tool = langchain(
@@ -151,7 +160,10 @@ class T(BaseTool):
 
 
 def test_the_oldest_form_takes_its_argument_by_position(load):
-    tool = langchain(load, "from langchain_core.tools import Tool\nT = Tool(name='t', description='d', func=lambda text: text.upper())\n")
+    tool = langchain(
+        load,
+        "from langchain_core.tools import Tool\nT = Tool(name='t', description='d', func=lambda text: text.upper())\n",
+    )
     assert tool.text("t", {"tool_input": "a"}) == "A"
 
 
@@ -221,7 +233,9 @@ class T(BaseTool):
 
 
 def test_a_plain_class_with_a_pydantic_args_schema(load):
-    tool = langchain(load, "class T:\n    args_schema = Args\n    def _run(self, place, days): return [place.city, days]\n")
+    tool = langchain(
+        load, "class T:\n    args_schema = Args\n    def _run(self, place, days): return [place.city, days]\n"
+    )
     assert tool.value("t", {"place": {"city": "Oslo"}}) == ["Oslo", 3]
     assert tool.plugin.describe()["t"]["required"] == ["place"]
 

@@ -19,7 +19,9 @@ class T:
 
 @pytest.mark.parametrize("keyword", ["def", "async def"])
 def test_the_whole_life(load, keyword, capsys):
-    tool = load(SOURCE.format(k=keyword), {"name": "a", "class_name": "T"}, {"name": "b", "class_name": "T"}, config={"x": 1})
+    tool = load(
+        SOURCE.format(k=keyword), {"name": "a", "class_name": "T"}, {"name": "b", "class_name": "T"}, config={"x": 1}
+    )
     tool.call("a", {"q": 1})
     events = [["initialize", {"x": 1}, "sample"], ["execute", {"q": 1}, "a"], ["execute", {"q": 2}, "b"]]
     assert tool.value("b", {"q": 2}) == {"events": events}
@@ -31,7 +33,8 @@ def test_the_whole_life(load, keyword, capsys):
 
 
 @pytest.mark.parametrize(
-    ("signature", "expression"), [("input", "input"), ("input, context", "input"), ("**values", "values"), ("a", "a"), ("", "{'a': 1}")]
+    ("signature", "expression"),
+    [("input", "input"), ("input, context", "input"), ("**values", "values"), ("a", "a"), ("", "{'a': 1}")],
 )
 def test_execute_signatures(load, signature, expression):
     source = f"class T:\n    def execute(self{', ' if signature else ''}{signature}): return {expression}\n"
@@ -55,7 +58,11 @@ def test_a_failing_initialize_is_a_load_fault_of_all_its_tools(load):
         def execute(self, input): return len(runs)
     """
     tool = load(
-        source, {"name": "a", "class_name": "T"}, {"name": "b", "class_name": "T"}, {"name": "c", "class_name": "Fine"}, expect_faults=True
+        source,
+        {"name": "a", "class_name": "T"},
+        {"name": "b", "class_name": "T"},
+        {"name": "c", "class_name": "Fine"},
+        expect_faults=True,
     )
     for name in ("a", "b"):
         failed = tool.failed(name)

@@ -262,7 +262,10 @@ def test_pairs_for_classes_that_say_so(returns):
 def test_pairs_of_other_kinds(returns, capsys):
     says = "response_format = 'content_and_artifact'"
     assert returns("('look', (b'P', 'image/png'))", "", says).call()["content"][1]["type"] == "image"
-    assert returns("({'n': 1}, None)", "", says).call() == {"ok": True, "content": [{"type": "text", "text": '{"n":1}'}]}
+    assert returns("({'n': 1}, None)", "", says).call() == {
+        "ok": True,
+        "content": [{"type": "text", "text": '{"n":1}'}],
+    }
     assert returns("('x', object())", "", says).call() == {"ok": True, "content": [{"type": "text", "text": "x"}]}
     assert "the artifact is left out: `result.artifact`: `object` has no JSON form" in capsys.readouterr().err
     assert returns("'x'", "", says).failed()["message"] == "`result`: expected a pair (content, artifact), found `str`"

@@ -43,7 +43,10 @@ class Weird: pass
         ("Sequence[float]", {"type": "array", "items": {"type": "number"}}),
         ("Set[int]", {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}),
         ("Tuple[int, ...]", {"type": "array", "items": {"type": "integer"}}),
-        ("Tuple[int, str]", {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "minItems": 2, "maxItems": 2}),
+        (
+            "Tuple[int, str]",
+            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "minItems": 2, "maxItems": 2},
+        ),
         ("Dict[str, int]", {"type": "object", "additionalProperties": {"type": "integer"}}),
         ("Mapping[str, Any]", {"type": "object"}),
         ("Optional[int]", {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
@@ -91,7 +94,10 @@ def test_classes_go_to_defs(load):
     assert found["$defs"] == {
         "Node": {
             "type": "object",
-            "properties": {"value": {"type": "integer"}, "next": {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]}},
+            "properties": {
+                "value": {"type": "integer"},
+                "next": {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]},
+            },
             "required": ["value"],
         },
         "Options": {"type": "object", "properties": {"deep": {"type": "boolean"}}},
@@ -108,7 +114,11 @@ def test_classes_go_to_defs(load):
 )
 def test_docstrings(load, doc):
     found = run(load, "a, b, c=1", doc=doc)
-    assert [item.get("description") for item in found["properties"].values()] == ["first and more", "second: thing", None]
+    assert [item.get("description") for item in found["properties"].values()] == [
+        "first and more",
+        "second: thing",
+        None,
+    ]
 
 
 def test_what_the_host_fills_in_is_not_described(load):
@@ -126,7 +136,13 @@ class Outer(BaseModel):
 """
     found = run(load, "o: Outer, n: Annotated[int, Field(ge=1, le=5, description='count')] = 2", prelude)
     assert found["properties"]["o"] == {"$ref": "#/$defs/Outer"}
-    assert found["properties"]["n"] == {"type": "integer", "minimum": 1, "maximum": 5, "description": "count", "default": 2}
+    assert found["properties"]["n"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 5,
+        "description": "count",
+        "default": 2,
+    }
     assert set(found["$defs"]) == {"Inner", "Outer"}
 
 

@@ -19,7 +19,9 @@ def test_reads_an_object_and_prints_json(load):
 
 def test_the_mark_asks_for_the_list_form(load):
     source = READ + "print(json.dumps({name: item['value'] for name, item in args}))\n"
-    assert script(load, "#!/usr/bin/env python3\n# pegboard: inputs=list\n" + source).value("t", {"a": 1, "ü": "é"}) == {"a": 1, "ü": "é"}
+    assert script(load, "#!/usr/bin/env python3\n# pegboard: inputs=list\n" + source).value(
+        "t", {"a": 1, "ü": "é"}
+    ) == {"a": 1, "ü": "é"}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,8 @@ def test_ways_to_read(load, reading):
 
 
 @pytest.mark.parametrize(
-    "writing", ["print('[1]')", "sys.stdout.write('[1]')", "sys.stdout.buffer.write(b'[1]')", "json.dump([1], sys.stdout)"]
+    "writing",
+    ["print('[1]')", "sys.stdout.write('[1]')", "sys.stdout.buffer.write(b'[1]')", "json.dump([1], sys.stdout)"],
 )
 def test_ways_to_write(load, writing):
     assert script(load, f"import json, sys\n{writing}\n").value() == [1]
@@ -44,7 +47,9 @@ def test_text_that_is_not_json_is_text(load):
 
 def test_each_call_has_a_fresh_main(load):
     source = "import sys\nassert __name__ == '__main__' and sys.modules['__main__'].__dict__ is globals()\n"
-    source += "assert 'seen' not in globals()\nseen = 1\nprint(int(__file__.endswith('run.py') and sys.argv == [__file__]))\n"
+    source += (
+        "assert 'seen' not in globals()\nseen = 1\nprint(int(__file__.endswith('run.py') and sys.argv == [__file__]))\n"
+    )
     tool = script(load, source)
     before = (sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.path, sys.modules["__main__"])
     assert tool.value() == 1
@@ -53,7 +58,11 @@ def test_each_call_has_a_fresh_main(load):
 
 
 def test_imports_beside_the_script(load):
-    files = {"bin/run.py": "import near, far\nprint(near.WORD + far.WORD)\n", "bin/near.py": "WORD = 'near'\n", "far.py": "WORD = 'far'\n"}
+    files = {
+        "bin/run.py": "import near, far\nprint(near.WORD + far.WORD)\n",
+        "bin/near.py": "WORD = 'near'\n",
+        "far.py": "WORD = 'far'\n",
+    }
     assert load(files, {"script": "bin/run.py"}).text() == "nearfar"
 
 
@@ -63,7 +72,9 @@ def test_good_ends(load, end):
 
 
 def test_exit_codes_are_failures_with_the_end_of_stderr(load, capsys):
-    tool = script(load, "import sys\nfor i in range(2000): print('line', i, file=sys.stderr)\nprint('partial')\nsys.exit(3)\n")
+    tool = script(
+        load, "import sys\nfor i in range(2000): print('line', i, file=sys.stderr)\nprint('partial')\nsys.exit(3)\n"
+    )
     failed = tool.failed()
     assert (failed["kind"], failed["message"]) == ("raised", "the script ended with status 3: line 1999")
     assert failed["detail"].endswith("line 1999") and "line 0\n" not in failed["detail"]
@@ -71,11 +82,14 @@ def test_exit_codes_are_failures_with_the_end_of_stderr(load, capsys):
 
 
 def test_exit_with_words(load):
-    assert script(load, "import sys\nsys.exit('no such file')\n").failed()["message"] == "the script ended with status 1: no such file"
+    assert (
+        script(load, "import sys\nsys.exit('no such file')\n").failed()["message"]
+        == "the script ended with status 1: no such file"
+    )
 
 
 def test_exit_code_with_an_error_document(load):
-    tool = script(load, "import sys\nprint('{\"success\": false, \"error\": \"bad city\"}')\nsys.exit(1)\n")
+    tool = script(load, 'import sys\nprint(\'{"success": false, "error": "bad city"}\')\nsys.exit(1)\n')
     assert tool.failed()["message"] == "bad city"
 
 
@@ -89,7 +103,10 @@ def test_exceptions_show_the_scripts_frames(load):
     ("printed", "structured"),
     [
         ('{"success": true, "outputs": {"x": {"value": 1}}}', {"x": 1}),
-        ('[{"success": true, "name": "a", "result": 1}, {"success": true, "name": "b", "result": [2]}]', {"a": 1, "b": [2]}),
+        (
+            '[{"success": true, "name": "a", "result": 1}, {"success": true, "name": "b", "result": [2]}]',
+            {"a": 1, "b": [2]},
+        ),
         ('[{"success": true, "result": 1}, {"success": true, "result": 2}]', [1, 2]),
         ("null", None),
         ('[{"a": 1}]', [{"a": 1}]),

@@ -1,4 +1,6 @@
-"""A plugin whose modules are called like the standard library's, in a bare interpreter: here nothing is loaded beforehand."""
+"""A plugin whose modules are called like the standard library's, in a bare interpreter: here nothing is loaded
+beforehand.
+"""
 
 import json
 import subprocess
@@ -76,6 +78,16 @@ def test_the_control_the_plugin_itself_does_meet_its_own_modules(tmp_path):
 def test_a_plain_tool_loads_nothing_slow(tmp_path):
     files = {"main.py": "import sys\nclass T:\n    def _run(self, n: int): return sorted(sys.modules)\n"}
     modules = run(tmp_path, files, [{"name": "t", "class_name": "T"}])["out"]["t"]["structured"]
-    slow = {"asyncio", "inspect", "typing", "dataclasses", "traceback", "logging", "pydantic", "importlib.util", "datetime"}
+    slow = {
+        "asyncio",
+        "inspect",
+        "typing",
+        "dataclasses",
+        "traceback",
+        "logging",
+        "pydantic",
+        "importlib.util",
+        "datetime",
+    }
     assert slow.isdisjoint(modules)
     assert "json" in modules
