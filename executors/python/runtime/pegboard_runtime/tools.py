@@ -281,7 +281,8 @@ class FunctionTool(LoadedTool):
             shown = ", ".join(parameters.names)
             raise ToolFault(
                 "load_failed",
-                f"`{spec.get('function')}` takes ({shown}); expected (inputs, context), (inputs), or properties of args_schema",
+                f"`{spec.get('function')}` takes ({shown}); "
+                "expected (inputs, context), (inputs), or properties of args_schema",
             )
         return "inputs+context" if parameters.positional >= 2 else "inputs"
 

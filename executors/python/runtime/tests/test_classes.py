@@ -89,7 +89,11 @@ def test_the_instance_is_made_once_and_shared_by_its_tools(load):
 
 
 def test_constructor_arguments_come_from_the_configuration(load):
-    source = "class T:\n    def __init__(self, unit, factor=2): self.unit, self.factor = unit, factor\n    def _run(self): return f'{self.unit}{self.factor}'\n"
+    source = """
+    class T:
+        def __init__(self, unit, factor=2): self.unit, self.factor = unit, factor
+        def _run(self): return f"{self.unit}{self.factor}"
+    """
     assert load(source, {"class_name": "T"}, config={"unit": "km", "factor": 9}).text() == "km2"
 
 
@@ -235,16 +239,18 @@ def test_annotations_make_values(load):
             def _run(self, **args): pass
         class Typed:
             def _run(self, when: datetime.datetime, color: Color, point: Point, points: list[Point], n: int,
-                     either: typing.Union[str, datetime.date], maybe: typing.Optional[uuid.UUID] = None, tags: set[str] = (),
+                     either: typing.Union[str, datetime.date],
+                     maybe: typing.Optional[uuid.UUID] = None, tags: set[str] = (),
                      path: pathlib.Path = None, price: decimal.Decimal = None, unknown: NoSuchType = None):
-                names = [type(v).__name__ for v in (when, color, point, points[0], point.at, n, either, maybe, tags, path, price, unknown)]
-                return names
+                values = (when, color, point, points[0], point.at, n, either, maybe, tags, path, price, unknown)
+                return [type(v).__name__ for v in values]
         """,
         {"class_name": "Typed"},
     )
     args = {
-        "when": "2024-05-01T10:00:00Z", "color": "r", "point": {"x": 1, "at": "2024-05-01"}, "points": [{"x": 2}], "n": 3.0,
-        "either": "2024-05-01", "maybe": "12345678123456781234567812345678", "tags": ["a"], "path": "/x", "price": 1.5, "unknown": "left",
+        "when": "2024-05-01T10:00:00Z", "color": "r", "point": {"x": 1, "at": "2024-05-01"}, "points": [{"x": 2}],
+        "n": 3.0, "either": "2024-05-01", "maybe": "12345678123456781234567812345678", "tags": ["a"], "path": "/x",
+        "price": 1.5, "unknown": "left",
     }  # fmt: skip
     names = tool.value("t", args)
     assert [name.replace("PosixPath", "Path") for name in names] == [
