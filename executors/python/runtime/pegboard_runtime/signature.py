@@ -145,8 +145,8 @@ def hints_of(target: object, root: str) -> dict:
     found = {}
     for name, annotation in annotations_of(function).items():
         try:
-            found[name] = eval(annotation, dict(names)) if type(annotation) is str else annotation  # noqa: S307 - the
-            plugin's own text
+            # The plugin's own text, in the plugin's own process.
+            found[name] = eval(annotation, dict(names)) if type(annotation) is str else annotation  # noqa: S307
         except Exception:  # noqa: BLE001
             continue
     return found
