@@ -6,6 +6,7 @@ difference, never a long wait. `difflib` is cubic at worst, so it is not used.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from typing import Iterator
 
@@ -115,14 +116,15 @@ def _myers(left: list[int], right: list[int], steps: int) -> tuple[list[tuple[in
     """Myers' greedy algorithm; gives up, with nothing in common, when the steps are used up."""
     size, width = len(left), len(right)
     furthest = {1: 0}
-    trace: list[dict[int, int]] = []
+    trace: list[array[int]] = []
     used = 0
     for distance in range(size + width + 1):
         used += distance + 1
         if used > steps:
             return [], used
-        trace.append(dict(furthest) if distance < 2 else {key: furthest[key] for key in range(-distance, distance + 1) if key in furthest})
-        used += len(trace[-1])
+        # Only the diagonals that the next round reads, in four bytes each: the trace is what memory goes to.
+        trace.append(array("i", (furthest[diagonal] for diagonal in range(1 - distance, distance, 2))))
+        used += distance
         for diagonal in range(-distance, distance + 1, 2):
             down = diagonal == -distance or (diagonal != distance and furthest[diagonal - 1] < furthest[diagonal + 1])
             x = furthest[diagonal + 1] if down else furthest[diagonal - 1] + 1
@@ -136,16 +138,19 @@ def _myers(left: list[int], right: list[int], steps: int) -> tuple[list[tuple[in
     return [], used
 
 
-def _walk_back(trace: list[dict[int, int]], x: int, y: int) -> list[tuple[int, int]]:
+def _walk_back(trace: list[array[int]], x: int, y: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
-    for distance in range(len(trace) - 1, -1, -1):
-        furthest, diagonal = trace[distance], x - y
-        down = diagonal == -distance or (diagonal != distance and furthest.get(diagonal - 1, -1) < furthest.get(diagonal + 1, -1))
-        before = diagonal + 1 if down else diagonal - 1
-        x_before = furthest[before] if distance else 0
-        y_before = x_before - before if distance else 0
+    for distance in range(len(trace) - 1, 0, -1):
+        furthest, diagonal, half = trace[distance], x - y, distance - 1
+        # Diagonals outside the round before count as never reached.
+        above = furthest[(diagonal + 1 + half) // 2] if diagonal < half else -1
+        below = furthest[(diagonal - 1 + half) // 2] if diagonal > -half else -1
+        down = diagonal == -distance or (diagonal != distance and below < above)
+        x_before = above if down else below
+        y_before = x_before - (diagonal + 1 if down else diagonal - 1)
         while x > x_before and y > y_before:
             x, y = x - 1, y - 1
             found.append((x, y))
         x, y = x_before, y_before
+    found.extend((step, step) for step in range(x))
     return found
