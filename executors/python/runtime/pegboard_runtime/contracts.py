@@ -258,8 +258,13 @@ class LoadedPlugin:
         self.faults[name] = fault_of(error, self.root, "load_failed")
 
     def settle(self) -> None:
-        """After plugin code ran at import: logging is attached, context variables set at import are kept for calls."""
+        """After plugin code ran: logging is attached, context variables are kept, children find asyncio loaded."""
         self.logs.attach()
+        if any(is_asynchronous(tool) for tool in self.tools.values()):
+            # Loaded after the fork it would cost every call some tens of milliseconds.
+            from . import loop
+
+            loop.prepare(self.root)
         self._base = copy_context()
 
     def initialize(self, config: dict, context: dict) -> None:
@@ -388,6 +393,16 @@ class LoadedPlugin:
         if self._loop is not None:
             self._loop.close()
             self._loop = None
+
+
+def is_asynchronous(tool: LoadedTool) -> bool:
+    """Whether the tool's function says `async def`."""
+    call = getattr(tool, "call", None)
+    code = getattr(getattr(call, "__func__", call), "__code__", None)
+    return (
+        bool(getattr(code, "co_flags", 0) & 0x280)
+        or getattr(getattr(tool, "instance", None), "coroutine", None) is not None
+    )
 
 
 async def _asynchronous_generator() -> object:

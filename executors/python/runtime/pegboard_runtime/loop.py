@@ -6,6 +6,11 @@ from .stdlib import stdlib
 GRACE = 1.0
 
 
+def prepare(root: str) -> None:
+    """Loads asyncio without making a loop: a loop's descriptors must not be shared by forked children."""
+    stdlib("asyncio", root)
+
+
 class Loop:
     """An event loop that runs one awaitable at a time."""
 

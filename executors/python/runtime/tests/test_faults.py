@@ -60,18 +60,18 @@ def test_only_the_plugins_own_frames(load):
     ).failed()
     assert failed["message"].startswith("JSONDecodeError: Expecting property name")
     assert failed["detail"] == (
-        '  File "main.py", line 4, in _run\n    return deep.parse(\'{\')\n  File "deep.py", line 3, in parse\n    return json.loads(text)'
+        "  File \"main.py\", line 4, in _run\n    return deep.parse('{')\n"
+        '  File "deep.py", line 3, in parse\n    return json.loads(text)'
     )
 
 
 def test_causes_are_told(load):
-    body = "\n        try:\n            {}['k']\n        except KeyError as error:\n            raise ValueError('outer') from error"
+    attempt = "\n        try:\n            {}['k']\n"
+    body = attempt + "        except KeyError as error:\n            raise ValueError('outer') from error"
     failed = raising(load, body).failed()
     assert failed["message"] == "ValueError: outer"
     assert "caused by KeyError: 'k'\n" in failed["detail"]
-    body = (
-        "\n        try:\n            {}['k']\n        except KeyError:\n            raise ValueError('outer') from None"
-    )
+    body = attempt + "        except KeyError:\n            raise ValueError('outer') from None"
     assert "caused by" not in raising(load, body).failed()["detail"]
 
 

@@ -9,8 +9,9 @@ def test_inputs_and_context(load):
     tool = load(
         """
         def execute_plugin(inputs, context):
-            return {"success": True, "outputs": {"sum": inputs["a"]["value"] + inputs["b"]["value"], "id": context["plugin_id"],
-                                                 "v": context["version"], "trace": context["trace_id"], "shape": [inputs["a"]]}}
+            outputs = {"sum": inputs["a"]["value"] + inputs["b"]["value"], "shape": [inputs["a"]]}
+            outputs.update(id=context["plugin_id"], v=context["version"], trace=context["trace_id"])
+            return {"success": True, "outputs": outputs}
         """,
         {"function": "execute_plugin", "args_schema": SCHEMA},
     )
@@ -62,7 +63,7 @@ def test_a_property_called_inputs_does_not_change_execute_plugin(load):
 
 def test_without_a_schema_the_name_decides(load):
     tool = load(
-        "def execute_plugin(given, context):\n    return given['a']['value']\ndef plain(a, b: int = 3):\n    return a + b\n",
+        "def execute_plugin(given, context): return given['a']['value']\ndef plain(a, b: int = 3): return a + b\n",
         {"name": "t", "function": "execute_plugin"},
         {"name": "plain", "function": "plain"},
     )
@@ -97,8 +98,8 @@ def test_failures(load, returned, message):
 @pytest.mark.parametrize(
     ("returned", "structured"),
     [
-        ("{'success': True, 'outputs': {'x': {'value': 1}, 'y': {'value': 2, 'args': {}}, 'z': {'value': 3, 'unit': 'm'}}}",
-         {"x": 1, "y": 2, "z": {"value": 3, "unit": "m"}}),
+        ("{'success': True, 'outputs': {'x': {'value': 1}, 'y': {'value': 2, 'args': {}}, 'z': {'value': 3, 'u': 1}}}",
+         {"x": 1, "y": 2, "z": {"value": 3, "u": 1}}),
         ("{'success': True, 'outputs': [1, 2]}", [1, 2]),
         ("{'success': True, 'outputs': {}}", {}),
         ("{'success': True, 'result': 5}", {"result": 5}),
@@ -114,7 +115,7 @@ def test_results(load, returned, structured):
 
 
 def test_an_image_among_the_outputs_becomes_content(load):
-    source = "def execute_plugin(inputs):\n    return {'success': True, 'outputs': {'n': 1, 'chart': (b'PNG', 'image/png')}}\n"
+    source = "def execute_plugin(inputs): return {'success': True, 'outputs': {'n': 1, 'c': (b'PNG', 'image/png')}}\n"
     assert load(source, {"function": "execute_plugin"}).call() == {
         "ok": True,
         "content": [{"type": "image", "data": "UE5H", "mime": "image/png"}],

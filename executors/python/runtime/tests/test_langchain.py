@@ -176,7 +176,9 @@ class Ok:
 class Failed:
     def _run(self): return ToolMessage("bad", tool_call_id="1", status="error")
 class Blocks:
-    def _run(self): return ToolMessage([{"type": "text", "text": "a"}, {"type": "image", "base64": "UE5H", "mime_type": "image/png"}], tool_call_id="1")
+    def _run(self):
+        image = {"type": "image", "base64": "UE5H", "mime_type": "image/png"}
+        return ToolMessage([{"type": "text", "text": "a"}, image], tool_call_id="1")
 class Docs:
     def _run(self): return [Document(page_content="p", metadata={"source": "s"})]
 """,

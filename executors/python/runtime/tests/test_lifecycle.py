@@ -42,7 +42,9 @@ def test_execute_signatures(load, signature, expression):
 
 
 def test_fewer_parameters_of_initialize(load):
-    source = "class T:\n    def initialize(self, config): self.config = config\n    def execute(self, input): return self.config\n"
+    source = (
+        "class T:\n    def initialize(self, config): self.c = config\n    def execute(self, input): return self.c\n"
+    )
     assert load(source, {"class_name": "T"}, config={"x": 1}).value() == {"x": 1}
 
 

@@ -46,12 +46,14 @@ class Point:
         ("[Color.RED, Level.LOW, Word('w'), Count(3), Ratio(0.5)]", ["r", 1, "w", 3, 0.5]),
         ("{Color.RED: 1, Level.LOW: 2, None: 3, False: 4, 2.5: 5, Word('w'): 6, 7: 8}",
          {"r": 1, "1": 2, "null": 3, "false": 4, "2.5": 5, "w": 6, "7": 8}),
-        ("[datetime.datetime(2024, 5, 1, 10), datetime.date(2024, 5, 1), datetime.time(1), datetime.timedelta(minutes=1)]",
+        ("[datetime.datetime(2024, 5, 1, 10), datetime.date(2024, 5, 1), datetime.time(1),"
+         " datetime.timedelta(minutes=1)]",
          ["2024-05-01T10:00:00", "2024-05-01", "01:00:00", 60.0]),
         ("[decimal.Decimal('9.90'), fractions.Fraction(1, 3), uuid.UUID(int=1), pathlib.PurePosixPath('/a')]",
          ["9.90", "1/3", "00000000-0000-0000-0000-000000000001", "/a"]),
         ("[ipaddress.ip_address('::1'), ipaddress.ip_network('10.0.0.0/8')]", ["::1", "10.0.0.0/8"]),
-        ("[collections.deque([1]), collections.Counter('aab'), collections.OrderedDict(a=1), collections.UserDict(a=1)]",
+        ("[collections.deque([1]), collections.Counter('aab'), collections.OrderedDict(a=1),"
+         " collections.UserDict(a=1)]",
          [[1], {"a": 2, "b": 1}, {"a": 1}, {"a": 1}]),
         ("types.SimpleNamespace(a=1)", {"a": 1}),
         ("types.MappingProxyType({'a': 1})", {"a": 1}),
@@ -70,7 +72,10 @@ def test_data(returns, expression, structured):
 
 @pytest.mark.parametrize(
     ("expression", "text"),
-    [("'hé'", "hé"), ("''", ""), ("Word('w')", "w"), ("Color.RED", "r"), ("pathlib.PurePosixPath('/a')", "/a"), ("uuid.UUID(int=0)", "0" * 8 + "-0000-0000-0000-" + "0" * 12)],
+    [
+        ("'hé'", "hé"), ("''", ""), ("Word('w')", "w"), ("Color.RED", "r"), ("pathlib.PurePosixPath('/a')", "/a"),
+        ("uuid.UUID(int=0)", "0" * 8 + "-0000-0000-0000-" + "0" * 12),
+    ],
 )  # fmt: skip
 def test_text(returns, expression, text):
     assert returns(expression, TYPES).text() == text
@@ -85,7 +90,7 @@ MEDIA = f"""
 PNG = {PNG!r}
 B64 = {b64(PNG)!r}
 class Media:
-    def __init__(self, data, media_type, **more): self.data, self.media_type = data, media_type; self.__dict__.update(more)
+    def __init__(self, data, media_type, **more): self.__dict__.update(more, data=data, media_type=media_type)
 class Slotted:
     __slots__ = ("data", "mime_type")
     def __init__(self, data, mime_type): self.data, self.mime_type = data, mime_type
@@ -109,15 +114,19 @@ class Slotted:
         ("Slotted(PNG, 'image/png')", [IMAGE]),
         ("Media(B64, 'image/png')", [IMAGE]),
         ("(b'RIFF', 'audio/wav')", [{"type": "audio", "data": b64(b"RIFF"), "mime": "audio/wav"}]),
-        ("{'type': 'audio', 'data': b'RIFF', 'mime': 'audio/wav'}", [{"type": "audio", "data": b64(b"RIFF"), "mime": "audio/wav"}]),
+        ("{'type': 'audio', 'data': b'RIFF', 'mime': 'audio/wav'}",
+         [{"type": "audio", "data": b64(b"RIFF"), "mime": "audio/wav"}]),
         ("(b'a,b', 'text/csv')", [{"type": "resource", "uri": "result:///data", "mime": "text/csv", "text": "a,b"}]),
-        ("(b'%PDF', 'application/pdf')", [{"type": "resource", "uri": "result:///data", "mime": "application/pdf", "blob": b64(b"%PDF")}]),
+        ("(b'%PDF', 'application/pdf')",
+         [{"type": "resource", "uri": "result:///data", "mime": "application/pdf", "blob": b64(b"%PDF")}]),
         ("Media(b'%PDF', 'application/pdf', name='a.pdf')",
          [{"type": "resource", "uri": "result:///a.pdf", "mime": "application/pdf", "blob": b64(b"%PDF")}]),
-        ("(b'\\xff', 'text/plain')", [{"type": "resource", "uri": "result:///data", "mime": "text/plain", "blob": b64(b"\xff")}]),
+        ("(b'\\xff', 'text/plain')",
+         [{"type": "resource", "uri": "result:///data", "mime": "text/plain", "blob": b64(b"\xff")}]),
         ("{'type': 'resource', 'resource': {'uri': 'file:///a', 'mimeType': 'text/plain', 'text': 'x'}}",
          [{"type": "resource", "uri": "file:///a", "mime": "text/plain", "text": "x"}]),
-        ("{'type': 'resource', 'uri': 'file:///a', 'blob': b'x'}", [{"type": "resource", "uri": "file:///a", "mime": None, "blob": "eA=="}]),
+        ("{'type': 'resource', 'uri': 'file:///a', 'blob': b'x'}",
+         [{"type": "resource", "uri": "file:///a", "mime": None, "blob": "eA=="}]),
         ("{'type': 'resource_link', 'uri': 'https://a/b.txt', 'name': 'b'}",
          [{"type": "resource_link", "uri": "https://a/b.txt", "name": "b", "mime": None, "description": None}]),
         ("{'type': 'text', 'text': 'x'}", [{"type": "text", "text": "x"}]),

@@ -107,8 +107,10 @@ def test_classes_go_to_defs(load):
 @pytest.mark.parametrize(
     "doc",
     [
-        "Do.\n\n    Args:\n        a (int): first\n            and more\n        b: second: thing\n\n    Returns:\n        c: no\n    ",
-        "Do.\n\n    Parameters\n    ----------\n    a : int\n        first\n        and more\n    b\n        second: thing\n\n    Returns\n    -------\n    c\n        no\n    ",
+        "Do.\n\n    Args:\n        a (int): first\n            and more\n        b: second: thing\n\n"
+        "    Returns:\n        c: no\n    ",
+        "Do.\n\n    Parameters\n    ----------\n    a : int\n        first\n        and more\n    b\n"
+        "        second: thing\n\n    Returns\n    -------\n    c\n        no\n    ",
         "Do.\n\n    :param int a: first\n      and more\n    :param b: second: thing\n    :returns: no\n    ",
     ],
 )
@@ -171,7 +173,8 @@ def test_functions(load):
 
 
 def test_lifecycle_and_scripts(load):
-    typed = "from typing import TypedDict\nclass In(TypedDict):\n    a: int\nclass T:\n    def execute(self, input: In): return 1\n"
+    typed = "from typing import TypedDict\nclass In(TypedDict):\n    a: int\n"
+    typed += "class T:\n    def execute(self, input: In): return 1\n"
     found = described(load, typed)
     assert found["$defs"]["In"]["required"] == ["a"]
     assert (found["type"], found["properties"]) == ("object", {"a": {"type": "integer"}})
@@ -186,7 +189,8 @@ def test_the_manifests_schema_stays(load):
 
 
 def test_a_schema_that_can_not_be_made_is_none_and_told(load, capsys):
-    source = "class S:\n    @classmethod\n    def model_json_schema(cls): raise RuntimeError('no')\n    @classmethod\n    def model_validate(cls, x): pass\n"
+    source = "class S:\n    @classmethod\n    def model_json_schema(cls): raise RuntimeError('no')\n"
+    source += "    @classmethod\n    def model_validate(cls, x): pass\n"
     source += "    model_fields = {}\nclass T:\n    args_schema = S\n    def _run(self): pass\n"
     assert described(load, source) is None
     assert "the arguments of `t` can't be derived: RuntimeError: no" in capsys.readouterr().err

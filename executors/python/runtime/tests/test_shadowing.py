@@ -10,8 +10,9 @@ import textwrap
 from conftest import RUNTIME
 
 SHADOWED = (
-    "asyncio", "inspect", "typing", "dataclasses", "traceback", "selectors", "socket", "queue", "string", "logging", "importlib",
-    "concurrent", "ast", "dis", "token", "tokenize", "linecache", "datetime", "decimal", "uuid", "base64", "heapq", "ssl", "signal",
+    "asyncio", "inspect", "typing", "dataclasses", "traceback", "selectors", "socket", "queue", "string", "logging",
+    "importlib", "concurrent", "ast", "dis", "token", "tokenize", "linecache", "datetime", "decimal", "uuid", "base64",
+    "heapq", "ssl", "signal",
 )  # fmt: skip
 
 PROGRAM = """
@@ -22,11 +23,12 @@ plugin = contracts.load_plugin(json.loads(sys.argv[3]), sys.argv[2])
 sys.path.remove(sys.argv[1])
 plugin.initialize({}, {})
 out = {name: fault.wire() for name, fault in plugin.faults.items()}
+early = "asyncio" in sys.modules
 for name in plugin.tools:
     out[name] = plugin.call(name, {"n": 1}, contracts.CallContext())
 schemas = plugin.describe()
 plugin.cleanup()
-print(json.dumps({"out": out, "schemas": schemas}))
+print(json.dumps({"out": out, "schemas": schemas, "early": early}))
 """
 
 
@@ -73,6 +75,12 @@ def test_the_control_the_plugin_itself_does_meet_its_own_modules(tmp_path):
     files = {"queue.py": "raise RuntimeError('own queue')\n", "main.py": "import queue\n"}
     out = run(tmp_path, files, [{"name": "t", "class_name": "T"}])["out"]
     assert out["t"]["message"] == "importing `main`: RuntimeError: own queue"
+
+
+def test_asyncio_is_loaded_before_the_fork_and_only_where_it_is_needed(tmp_path):
+    files = {"main.py": "class A:\n    async def _arun(self, n): return n\nclass P:\n    def _run(self, n): return n\n"}
+    assert run(tmp_path, files, [{"name": "t", "class_name": "A"}])["early"] is True
+    assert run(tmp_path, files, [{"name": "t", "class_name": "P"}])["early"] is False
 
 
 def test_a_plain_tool_loads_nothing_slow(tmp_path):
