@@ -87,7 +87,8 @@ fn score(query: &QueryLine, ranked: &[String]) -> [f64; METRICS.len()] {
     }
     let any = query.r#match.as_deref() == Some("any");
     let relevant = if any { 1 } else { query.relevant.len() };
-    let mut hits: Vec<usize> = seen.iter().enumerate().filter(|(_, id)| query.relevant.contains(id)).map(|(rank, _)| rank).collect();
+    let mut hits: Vec<usize> =
+        seen.iter().enumerate().filter(|(_, id)| query.relevant.contains(id)).map(|(rank, _)| rank).collect();
     if any {
         hits.truncate(1);
     }

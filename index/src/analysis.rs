@@ -5,7 +5,8 @@
 use std::str::CharIndices;
 
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenStream, Tokenizer,
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenStream,
+    Tokenizer,
 };
 
 /// The name under which the analyzer is registered with tantivy.
@@ -17,7 +18,11 @@ const MAX_TERM_BYTES: usize = 64;
 /// Words that match every long description. tantivy's own stemming analyzer does not remove any, and the polite half
 /// ("can you please") is what requests to an agent are full of: removing these is the largest single gain of the analysis.
 pub const STOP_WORDS: [&str; 77] = [
-    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of", "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with", "i", "me", "my", "you", "your", "we", "our", "can", "could", "would", "should", "please", "need", "want", "help", "also", "like", "do", "does", "did", "have", "has", "had", "what", "how", "which", "who", "when", "where", "from", "am", "so", "just", "any", "some", "us", "its", "m", "s", "t", "re", "ve", "ll", "let",
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of", "on", "or",
+    "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with", "i", "me", "my",
+    "you", "your", "we", "our", "can", "could", "would", "should", "please", "need", "want", "help", "also", "like", "do",
+    "does", "did", "have", "has", "had", "what", "how", "which", "who", "when", "where", "from", "am", "so", "just", "any",
+    "some", "us", "its", "m", "s", "t", "re", "ve", "ll", "let",
 ];
 
 /// The analyzer for both sides. Cheap to clone: the stop words are shared.

@@ -168,7 +168,11 @@ impl VectorCache {
         if Sha256::digest(body).as_slice() != digest {
             return Err(CacheProblem::Damaged("wrong checksum"));
         }
-        rest.chunks_exact(entry_bytes).take(count).map(entry).collect::<Option<Vectors>>().ok_or(CacheProblem::Damaged("a bad entry"))
+        rest.chunks_exact(entry_bytes)
+            .take(count)
+            .map(entry)
+            .collect::<Option<Vectors>>()
+            .ok_or(CacheProblem::Damaged("a bad entry"))
     }
 }
 

@@ -7,14 +7,47 @@ pub const MAX_CLAUSES: usize = 8;
 const MIN_WORDS: usize = 3;
 
 const SPLIT_BEFORE: [&str; 13] = [
-    "then", "also", "additionally", "furthermore", "moreover", "finally", "next", "afterwards", "secondly", "lastly", "firstly", "plus",
+    "then",
+    "also",
+    "additionally",
+    "furthermore",
+    "moreover",
+    "finally",
+    "next",
+    "afterwards",
+    "secondly",
+    "lastly",
+    "firstly",
+    "plus",
     "besides",
 ];
 
 /// "and" splits only before these: they open a request of their own.
 const AFTER_AND: [&str; 24] = [
-    "then", "also", "can", "could", "please", "tell", "show", "get", "find", "give", "check", "provide", "let", "what", "how", "create",
-    "send", "book", "set", "search", "calculate", "i", "finally", "convert",
+    "then",
+    "also",
+    "can",
+    "could",
+    "please",
+    "tell",
+    "show",
+    "get",
+    "find",
+    "give",
+    "check",
+    "provide",
+    "let",
+    "what",
+    "how",
+    "create",
+    "send",
+    "book",
+    "set",
+    "search",
+    "calculate",
+    "i",
+    "finally",
+    "convert",
 ];
 
 /// The clauses of a request, or none when it is one thing.

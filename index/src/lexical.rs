@@ -168,7 +168,8 @@ impl LexicalView {
     /// Every slot the engine holds; for consistency checks.
     pub fn slots(&self) -> tantivy::Result<Vec<u32>> {
         let found = self.searcher.search(&AllQuery, &DocSetCollector)?;
-        let slot = |address: &tantivy::DocAddress| self.slots.get(address.segment_ord as usize)?.get(address.doc_id as usize).copied();
+        let slot =
+            |address: &tantivy::DocAddress| self.slots.get(address.segment_ord as usize)?.get(address.doc_id as usize).copied();
         let mut slots: Vec<u32> = found.iter().filter_map(slot).collect();
         slots.sort_unstable();
         Ok(slots)

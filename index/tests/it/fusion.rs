@@ -1,0 +1,107 @@
+//! Words and meaning in one ranking.
+
+use std::sync::Arc;
+
+use pegboard_index::fusion::{dense_weight, fuse};
+use pegboard_index::vectors::{Quantized, VectorTable};
+use pegboard_index::{EmbedError, Indexer, Mode, Query, ToolDocument};
+
+use crate::fake::{Synonyms, catalog, find, lexical, tool};
+
+#[test]
+fn meaning_finds_what_words_do_not() {
+    let index = Indexer::hybrid(Arc::new(Synonyms::new("synonyms")), None).unwrap().update(&catalog()).unwrap().0;
+    assert_eq!(index.mode(), Mode::Hybrid { embedder: "synonyms".into() });
+    for (query, expected) in
+        [("dollars", "money__convert"), ("a letter", "mail__send_message"), ("open a ticket", "git__createIssue")]
+    {
+        assert_eq!(find(&index, query)[0], expected, "{query}");
+    }
+    assert_eq!(find(&lexical(&catalog()), "dollars"), Vec::<String>::new(), "the control: words alone find nothing");
+}
+
+#[test]
+fn both_sides_count() {
+    let index = Indexer::hybrid(Arc::new(Synonyms::new("synonyms")), None).unwrap().update(&catalog()).unwrap().0;
+    let hits = index.search(&Query::new("temperature right now"), &|_| true);
+    assert_eq!(hits[0].id, "weather__current");
+    assert!(
+        hits[0].lexical.is_some_and(|score| score > 0.0) && hits[0].dense.is_some_and(|cosine| cosine > 0.5),
+        "{:?}",
+        hits[0]
+    );
+    assert!(hits.iter().all(|hit| (0.0..=1.0).contains(&hit.score)), "{hits:?}");
+    assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
+}
+
+#[test]
+fn an_example_is_a_vector_of_its_own() {
+    let mut tools = catalog();
+    tools.push(ToolDocument { examples: vec!["how many euros is that".into()], ..tool("odd__thing", "No telling") });
+    let index = Indexer::hybrid(Arc::new(Synonyms::new("synonyms")), None).unwrap().update(&tools).unwrap().0;
+    let found = find(&index, "dollars");
+    assert!(found.iter().take(2).any(|id| id == "odd__thing"), "{found:?}");
+}
+
+#[test]
+fn a_silent_embedder_leaves_words_and_says_so() {
+    let embedder = Synonyms { deaf: true, ..Synonyms::new("synonyms") };
+    let index = Indexer::hybrid(Arc::new(embedder), None).unwrap().update(&catalog()).unwrap().0;
+    let answer = index.answer(&Query::new("email somebody and then convert currencies"), &|_| true);
+    assert_eq!(answer.mode, Mode::Lexical);
+    assert_eq!(answer.degraded, Some(EmbedError::TimedOut { milliseconds: 500 }));
+    assert_eq!(answer.hits, lexical(&catalog()).search(&Query::new("email somebody and then convert currencies"), &|_| true));
+    assert!(!answer.hits.is_empty());
+}
+
+#[test]
+fn dense_weight_falls_with_size() {
+    let weights: Vec<f32> = [1, 2_000, 2_500, 3_000, 4_000, 100_000].into_iter().map(dense_weight).collect();
+    assert!((weights[0] - 0.5).abs() < 1e-6 && (weights[1] - 0.5).abs() < 1e-6, "{weights:?}");
+    assert!((weights[4] - 0.3).abs() < 1e-6 && (weights[5] - 0.3).abs() < 1e-6, "{weights:?}");
+    assert!(weights.is_sorted_by(|a, b| a >= b) && weights[2] < weights[1] && weights[3] < weights[2], "{weights:?}");
+}
+
+#[test]
+fn fusion_by_hand() {
+    let lexical = vec![(0, 10.0), (1, 5.0)];
+    let dense = vec![(1, 0.8), (2, 0.6), (3, 0.4)];
+    let fused = fuse(&lexical, &dense, 0.5, |slot| slot != 0);
+    let score = |slot: u32| fused[&slot].score;
+    assert_eq!(score(0), 1.0, "no vector yet: its words decide alone");
+    assert!((score(1) - (0.5 * 0.5 + 0.5 * 1.0)).abs() < 1e-6);
+    assert!((score(2) - 0.5 * 0.5).abs() < 1e-6);
+    assert_eq!(score(3), 0.0, "last of the list");
+    assert_eq!((fused[&1].lexical, fused[&1].dense), (Some(5.0), Some(0.8)));
+}
+
+#[test]
+fn eight_bits_keep_the_cosine() {
+    // A fixed pseudo-random sequence: two runs compare the same numbers.
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    for dimension in [1, 31, 32, 33, 384] {
+        let vectors: Vec<Vec<f32>> = (0..20).map(|_| (0..dimension).map(|_| next()).collect()).collect();
+        let packed: Vec<Arc<Quantized>> = vectors.iter().map(|v| Arc::new(Quantized::new(v, dimension).unwrap())).collect();
+        let table = VectorTable::pack(dimension, (0..).zip(&packed));
+        let found = table.best_by_slot(&packed[0], 21);
+        for (vector, cosine) in vectors.iter().zip(&found) {
+            let dot: f32 = vectors[0].iter().zip(vector).map(|(a, b)| a * b).sum();
+            let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let expected = dot / norm(&vectors[0]) / norm(vector);
+            assert!((expected - cosine).abs() < 0.02, "{dimension}: {expected} {cosine}");
+        }
+        assert_eq!(found[20], f32::NEG_INFINITY, "a slot without a vector");
+    }
+}
+
+#[test]
+fn unusable_vectors_are_refused() {
+    for vector in [vec![], vec![1.0], vec![1.0, f32::NAN], vec![f32::INFINITY, 1.0], vec![1.0; 3]] {
+        assert!(matches!(Quantized::new(&vector, 2), Err(EmbedError::BadVector { expected: 2, .. })), "{vector:?}");
+    }
+    assert!(Quantized::new(&[1.0, 0.0], 2).is_ok());
+}

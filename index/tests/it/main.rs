@@ -1,0 +1,10 @@
+//! The index as its users see it: tools in, hits out. No model and no network; encoders here are fakes that count.
+
+mod absence;
+mod analysis;
+mod cache;
+mod fake;
+mod fusion;
+mod hostile;
+mod incremental;
+mod search;
