@@ -30,6 +30,9 @@ const INODES: u64 = 16 * 1024;
 /// How long the end of a jail may take before it is no longer waited for.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
+/// `-I` leaves every folder out of the path; the runtime's is the only one that is put there before the plugin's.
+const START: &str = "import sys; sys.path.insert(0, sys.argv[1]); import pegboard_runtime.zygote";
+
 static COUNTER: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn sandbox_level(level: Level) -> sandbox::Level {
@@ -77,14 +80,22 @@ impl Drop for Ground {
     }
 }
 
-/// As root each plugin runs under a user of its own. Where it was granted folders it must be able to use them: then it runs as their
-/// owner, without a single capability and behind the same walls.
+/// As root each plugin runs under a user of its own. Where that user could not use a folder that was granted, the plugin runs as the
+/// folder's owner instead, without a single capability and behind the same walls; but never as root.
 fn identity(plugin: &Plugin, allowed: &Allowed) -> io::Result<Identity> {
-    let granted = [Permission::FileSystemWrite, Permission::FileSystemRead];
-    let folders = granted.iter().filter_map(|power| allowed.powers.get(power)).flat_map(|scope| &scope.folders);
-    if let Some(folder) = folders.into_iter().next() {
-        let owner = fs::metadata(folder)?;
-        return Ok(Identity { uid: owner.uid(), gid: owner.gid(), exclusive: false });
+    const READ: u32 = 0o005;
+    const WRITE: u32 = 0o007;
+    for (power, needed) in [(Permission::FileSystemWrite, WRITE), (Permission::FileSystemRead, READ)] {
+        for folder in allowed.powers.get(&power).iter().flat_map(|scope| &scope.folders) {
+            let owner = fs::metadata(folder)?;
+            if owner.mode() & needed == needed {
+                continue;
+            }
+            if owner.uid() == 0 || owner.gid() == 0 {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, Unusable(folder.clone())));
+            }
+            return Ok(Identity { uid: owner.uid(), gid: owner.gid(), exclusive: false });
+        }
     }
     let name = format!("{}-{}", plugin.manifest.name, std::process::id());
     let digest = Digest::of([name.as_bytes()]);
@@ -92,6 +103,11 @@ fn identity(plugin: &Plugin, allowed: &Allowed) -> io::Result<Identity> {
     let id = FIRST_UID + number % SPAN;
     Ok(Identity { uid: id, gid: id, exclusive: true })
 }
+
+/// A granted folder that only root can use.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` belongs to root, and a plugin never runs as root; give the folder another owner and group, or run Pegboard as an ordinary user", .0.display())]
+struct Unusable(PathBuf);
 
 /// The jail of a plugin's zygote, or of one call on the spawn road.
 pub(crate) fn build(
@@ -112,7 +128,8 @@ pub(crate) fn build(
         "utf8".to_owned(),
         "-X".to_owned(),
         "faulthandler".to_owned(),
-        text(&parts.runtime.zygote()),
+        "-c".to_owned(),
+        START.to_owned(),
         text(&parts.runtime.root),
     ];
     let mut jail = Jail::new(sandbox_level(parts.level), argv.to_vec());

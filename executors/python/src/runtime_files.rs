@@ -1,11 +1,18 @@
 //! The worker module and the runtime's Python files, carried in the program and laid into the cache by digest.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use manifest_schema::Digest;
+
+use crate::{interpreter::Interpreter, settings::PythonSettings, trusted};
+
+const COMPILE_LIMIT: Duration = Duration::from_secs(30);
 
 const WORKER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pegboard_worker.so"));
 include!(concat!(env!("OUT_DIR"), "/runtime_files.rs"));
@@ -34,9 +41,21 @@ impl Runtime {
         self.root.join("pegboard_worker.so")
     }
 
-    /// The script that becomes the zygote.
-    pub(crate) fn zygote(&self) -> PathBuf {
-        self.root.join("pegboard_runtime").join("zygote.py")
+    /// Compiles the Python files for one interpreter: the sandbox sees them read-only and would compile them at every start.
+    pub(crate) fn compile_for(&self, interpreter: &Interpreter, settings: &PythonSettings) {
+        // One at a time: whoever comes second finds it done.
+        static ONE: Mutex<()> = Mutex::new(());
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = self.root.join("pegboard_runtime/__pycache__").join(format!("zygote.{}.pyc", interpreter.tag));
+        if mark.is_file() {
+            return;
+        }
+        let folder = self.root.join("pegboard_runtime");
+        let args: [&OsStr; 6] =
+            ["-ISm".as_ref(), "compileall".as_ref(), "-q".as_ref(), "--invalidation-mode".as_ref(), "unchecked-hash".as_ref(), folder.as_os_str()];
+        if let Err(problem) = trusted::run(&interpreter.executable, &args, &settings.plain_environment(), COMPILE_LIMIT, &mut |_| {}) {
+            tracing::warn!(problem, "the runtime could not be compiled ahead; plugins start slower");
+        }
     }
 
     /// The cache may be old or half-written: only the same bytes count.

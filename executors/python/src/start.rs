@@ -50,7 +50,9 @@ pub(crate) async fn environment(parts: &Arc<Parts>, plugin: &Arc<Plugin>) -> Res
     let (shared, subject) = (Arc::clone(parts), Arc::clone(plugin));
     let made = tokio::task::spawn_blocking(move || {
         let name = subject.manifest.name.to_string();
-        shared.environments.ensure(&subject, &mut |line| tracing::info!(plugin = name, "{line}"))
+        let environment = shared.environments.ensure(&subject, &mut |line| tracing::info!(plugin = name, "{line}"))?;
+        shared.runtime.compile_for(&environment.base, &shared.settings);
+        Ok(environment)
     });
     match made.await {
         Ok(Ok(environment)) => Ok(environment),
@@ -121,7 +123,7 @@ async fn load(
 ) -> Result<Arc<Zygote>, ToolFailure> {
     let (control, theirs) = Control::pair().map_err(|error| internal("a control socket could not be made", &error))?;
     let ground =
-        jail::Ground::lay(parts, plugin, allowed).map_err(|error| internal("the scratch folder could not be made", &error))?;
+        jail::Ground::lay(parts, plugin, allowed).map_err(|error| ground_failure(&error))?;
     let jail = jail::build(parts, plugin, allowed, environment, &ground)?;
     let order = encode_order(parts, plugin, allowed, environment, &jail, describe)?;
     let confined = jail::spawn(parts, plugin, jail, theirs, ground).await?;
@@ -211,8 +213,19 @@ fn call_folders(jail: &sandbox::Jail) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let mut readable = of(sandbox::Access::ReadOnly);
     readable.extend(["/proc", "/dev/urandom", "/dev/random", "/dev/zero"].map(PathBuf::from));
     let mut writable = of(sandbox::Access::ReadWrite);
-    writable.extend(["/dev/null", "/dev/shm"].map(PathBuf::from));
+    // Not /dev/shm: at L2 it is the scratch room's own tmpfs, and a right on its root would be one on every call's folder.
+    writable.push(PathBuf::from("/dev/null"));
     (readable, writable)
+}
+
+fn ground_failure(error: &std::io::Error) -> ToolFailure {
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        // The path is the operator's business; the log has it.
+        tracing::error!(%error, "a granted folder can't be used");
+        return ToolFailure::new(FailureKind::LoadFailed, "a folder that was granted to this plugin can't be used by it")
+            .with_hint("ask the operator to look at the log");
+    }
+    internal("the plugin's room could not be made", error)
 }
 
 fn internal(what: &str, error: &std::io::Error) -> ToolFailure {

@@ -189,8 +189,9 @@ impl Supervisor {
             return Err(unavailable(life.problem.as_ref(), wait, life.failures));
         }
         if life.preparing || !self.parts.environments.is_ready(&self.plugin) {
-            life.preparing = true;
-            self.prepare_aside();
+            if !std::mem::replace(&mut life.preparing, true) {
+                self.prepare_aside();
+            }
             return Err(ToolFailure::new(FailureKind::Preparing, "the plugin's packages are being installed")
                 .with_hint("call again in a moment; it is done once"));
         }
@@ -466,7 +467,9 @@ impl Supervisor {
         let warm = self.start().await?;
         let described = &warm.zygote().loaded.described;
         for tool in tools.iter_mut().filter(|tool| tool.args_schema.is_none()) {
-            tool.args_schema = described.get(tool.name.as_str()).cloned().flatten();
+            // Code that does not say what it takes takes any object.
+            let derived = described.get(tool.name.as_str()).cloned().flatten();
+            tool.args_schema = derived.or_else(|| serde_json::from_str(r#"{"type": "object"}"#).ok());
         }
         Ok(tools)
     }

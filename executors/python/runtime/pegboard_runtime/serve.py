@@ -15,21 +15,14 @@ FRAME_LIMIT = 16 * 1024 * 1024
 class Call:
     """What a running call can say to the host."""
 
-    __slots__ = ("channel", "socket", "last")
+    __slots__ = ("channel", "socket")
 
     def __init__(self, channel, socket):
         self.channel = channel
         self.socket = socket
-        self.last = None
 
     def progress(self, progress, total=None, message=None):
-        progress = float(progress)
-        # MCP wants progress to increase; a tool that repeats itself is not an error.
-        if self.last is not None and not progress > self.last:
-            return
-        self.last = progress
-        total = None if total is None else float(total)
-        self.frame({"t": "progress", "progress": progress, "total": total, "message": None if message is None else str(message)[:500]})
+        self.frame({"t": "progress", "progress": progress, "total": total, "message": message})
 
     def log(self, level, message):
         self.frame({"t": "log", "level": level, "message": str(message)[:8192]})

@@ -1,7 +1,7 @@
 """The confined interpreter of one plugin: loads it once, then forks a child for each call.
 
-Started by the launcher as `python -I -S -X faulthandler zygote.py` with the control socket on descriptor 3, already inside every
-wall. Order matters and is the point of this file: the walls that only the interpreter can close go up before `site`, `.pth`
+Started by the launcher as `python -I -S -c "import pegboard_runtime.zygote"` with the control socket on descriptor 3, already inside
+every wall. Order matters and is the point of this file: the walls that only the interpreter can close go up before `site`, `.pth`
 files, `sitecustomize` and the plugin get to run. What a call means is in `contracts`; the call loop is in `serve`.
 """
 
@@ -12,9 +12,6 @@ MESSAGE_LIMIT = 192 * 1024
 
 
 def main():
-    # -I leaves this folder out of sys.path; the runtime is the only thing that is put there before the plugin.
-    runtime = sys.argv[1]
-    sys.path.insert(0, runtime)
     from pegboard_runtime import wire
 
     order = wire.receive(CONTROL, MESSAGE_LIMIT)
@@ -37,16 +34,21 @@ class Zygote:
         self.plugin = None
 
     def run(self):
+        # All that is needed later is imported before the plugin's folder comes first on the path: it may hold a `select.py`.
+        import gc
         import os
+        import select
+        import shutil
+        import signal
 
         from pegboard_runtime import contracts, serve, wire
 
-        self.os = os
+        self.gc, self.os, self.select, self.shutil, self.signal = gc, os, select, shutil, signal
         self.wire = wire
         self.serve = serve
         self.enter_environment()
         try:
-            self.plugin = contracts.load_plugin(self.order["tools"], self.order["root"])
+            self.plugin = contracts.load_plugin(self.order["tools"], self.order["root"], self.order["max_result"])
             self.plugin.initialize(self.order["config"], self.order["context"])
         except BaseException as fault:
             self.report_failure(contracts, fault)
@@ -70,8 +72,7 @@ class Zygote:
 
     def settle(self):
         """Moves what is loaded out of the collector's sight, so that a fork shares its pages."""
-        import gc
-
+        gc = self.gc
         self.readable, self.writable = self.serve.open_folders(self.order)
         self.serve.add_rehearsal(self.plugin, self.order["root"])
         gc.collect()
@@ -96,9 +97,7 @@ class Zygote:
 
     def loop(self):
         """Waits for orders and for children that end. Ends when the host closes the control socket."""
-        import select
-        import signal
-
+        select, signal = self.select, self.signal
         wake, woken = self.os.pipe()
         self.os.set_blocking(wake, False)
         self.os.set_blocking(woken, False)
@@ -157,9 +156,7 @@ class Zygote:
         return path
 
     def remove_scratch(self, path):
-        import shutil
-
-        shutil.rmtree(path, ignore_errors=True)
+        self.shutil.rmtree(path, ignore_errors=True)
 
     def fork(self, identity, limits):
         """One child: its end of a socket pair, its own log pipe, its own scratch folder."""
@@ -189,8 +186,7 @@ class Zygote:
         self.children[pid] = (identity, scratch)
 
     def leave_zygote(self):
-        import signal
-
+        signal = self.signal
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

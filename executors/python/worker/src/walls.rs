@@ -22,10 +22,14 @@ mod right {
 
 const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
 const LANDLOCK_RULE_PATH_BENEATH: c_int = 1;
+/// Abstract unix sockets and signals: each call is a scope of its own, so that it can't reach the next call's process.
+const LANDLOCK_SCOPES: u64 = 0b11;
 
 #[repr(C)]
 struct RulesetAttr {
     handled_access_fs: u64,
+    handled_access_net: u64,
+    scoped: u64,
 }
 
 #[repr(C, packed)]
@@ -111,8 +115,8 @@ fn narrow_files(readable: &[c_int], writable: &[c_int]) -> io::Result<()> {
     if abi >= 3 {
         all |= right::TRUNCATE;
     }
-    let attr = RulesetAttr { handled_access_fs: all };
-    // SAFETY: `attr` is initialised and its size is given.
+    let attr = RulesetAttr { handled_access_fs: all, handled_access_net: 0, scoped: if abi >= 6 { LANDLOCK_SCOPES } else { 0 } };
+    // SAFETY: `attr` is initialised and its size is given. Kernels accept a longer one whose unknown end is zero.
     let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, mem::size_of::<RulesetAttr>(), 0u32) };
     let ruleset = check(ruleset)?;
     let rules = readable.iter().map(|fd| (*fd, read)).chain(writable.iter().map(|fd| (*fd, all)));
