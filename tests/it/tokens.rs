@@ -8,10 +8,14 @@ use pegboard_tests::server::{Home, Server};
 use serde_json::{Value, json};
 
 fn ask(address: SocketAddr, token: Option<&str>, method: &str, name: Option<&str>, params: Value) -> Result<Response> {
+    ask_at(address, "/mcp", token, method, name, params)
+}
+
+fn ask_at(address: SocketAddr, path: &str, token: Option<&str>, method: &str, name: Option<&str>, params: Value) -> Result<Response> {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let mut headers = modern_headers(method, name);
     headers.extend(bearer.as_deref().map(|value| ("Authorization", value)));
-    request(address, "POST", "/mcp", &headers, &modern_body(1, method, params))
+    request(address, "POST", path, &headers, &modern_body(1, method, params))
 }
 
 fn create(home: &Home, name: &str, pattern: &str) -> Result<String> {
@@ -63,8 +67,9 @@ fn a_token_sees_and_calls_only_its_tools() -> Result<()> {
 
     // Neither through the call tool nor by search.
     let roundabout = json!({"name": "call_tool", "arguments": {"name": "probe__fail", "arguments": {"message": "m"}}});
-    let refused = ask(address, Some(&narrow), "tools/call", Some("call_tool"), roundabout)?;
-    assert!(!refused.body.contains("\"m\"") && refused.message()?["result"]["structuredContent"].is_null(), "{}", refused.body);
+    let refused = ask_at(address, "/mcp/search", Some(&narrow), "tools/call", Some("call_tool"), roundabout.clone())?;
+    assert!(!refused.body.contains("raised: m") && refused.message()?["result"]["structuredContent"].is_null(), "{}", refused.body);
+    assert!(ask_at(address, "/mcp/search", Some(&wide), "tools/call", Some("call_tool"), roundabout)?.body.contains("raised: m"));
     let search = json!({"name": "search_tools", "arguments": {"query": "report a failure with a message"}});
     let found = ask(address, Some(&narrow), "tools/call", Some("search_tools"), search.clone())?;
     assert!(!found.body.contains("probe__fail"), "{}", found.body);

@@ -43,12 +43,13 @@ impl File {
         self.path.ends_with(".py")
     }
 
-    /// Rust code that is not part of the product: it may do what the product must not.
+    /// Code that is not part of the product: it may do what the product must not.
     fn is_test_code(&self) -> bool {
         let path = self.path.as_str();
         ["tests/", "benches/", "xtask/"].iter().any(|folder| path.starts_with(folder))
             || path.contains("/tests/")
             || path.contains("/benches/")
+            || path.contains("/examples/")
             || path.ends_with("/tests.rs")
             || path.ends_with("build.rs")
     }

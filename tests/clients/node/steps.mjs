@@ -53,8 +53,11 @@ async function progress(call) {
 }
 
 function within(seconds, promise, what) {
-  const late = new Promise((_, reject) => setTimeout(() => reject(new Error(`${what}: nothing in ${seconds} s`)), seconds * 1000));
-  return Promise.race([promise, late]);
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: nothing in ${seconds} s`)), seconds * 1000);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 // `heard` resolves when the client is told that the list changed.

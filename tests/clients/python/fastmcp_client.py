@@ -58,7 +58,9 @@ async def run() -> None:
             return told(await client.call_tool(name, args, raise_on_error=False))
 
         async def data() -> Any:
-            return (await client.call_tool("probe__echo", {"text": "peg", "times": 2})).data
+            # The client makes a class from the output schema.
+            typed = (await client.call_tool("probe__echo", {"text": "peg", "times": 2})).data
+            return {"echo": typed.echo, "length": typed.length}
 
         async def image() -> dict[str, Any]:
             result = await client.call_tool("probe__picture", {})
