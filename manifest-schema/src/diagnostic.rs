@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// The most diagnostics that one manifest gets; the last then says how many more there are.
+pub const MAX_DIAGNOSTICS: usize = 50;
+
 /// One problem, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {

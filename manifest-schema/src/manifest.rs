@@ -5,7 +5,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Api, Container, Permission, PluginName, ToolSpec, UpstreamServer};
+use crate::{Api, Container, Permission, PluginName, ServedName, ToolSpec, UpstreamServer};
 
 /// The largest manifest that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
@@ -18,12 +18,13 @@ pub struct Manifest {
     pub name: PluginName,
     /// Semantic version.
     pub version: Version,
-    /// One sentence on what the plugin is for.
+    /// One sentence on what the plugin is for; at most 2000 characters.
+    #[schemars(length(min = 1, max = 2000))]
     pub description: String,
     /// Who wrote it, `A Person <a@example.org>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// SPDX expression.
+    /// SPDX expression, such as `Apache-2.0 OR MIT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
     /// Web page.
@@ -36,8 +37,9 @@ pub struct Manifest {
     #[serde(default)]
     pub runtime: Runtime,
 
-    /// The tools.
+    /// The tools, at least one unless `runtime: mcp`; `tools` is another name of this key.
     #[serde(default, alias = "tools")]
+    #[schemars(length(max = 256))]
     pub mcps: Vec<ToolSpec>,
 
     /// Packages that the plugin needs.
@@ -54,12 +56,14 @@ pub struct Manifest {
     #[serde(default)]
     pub requires_filesystem: bool,
     /// Memory of one call, in MiB.
+    #[schemars(range(min = 16, max = 65_536))]
     #[serde(default = "default_memory")]
     pub max_memory_mb: u32,
     /// Wall clock of one call, in seconds.
+    #[schemars(range(min = 1, max = 86_400))]
     #[serde(default = "default_time")]
     pub max_execution_time: u32,
-    /// Powers asked for.
+    /// Powers asked for; a power needs two keys, declared here and granted by the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<Permission>,
     /// Hosts asked for.
@@ -112,6 +116,48 @@ pub struct Manifest {
     /// For `runtime: mcp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<UpstreamServer>,
+}
+
+/// Why this Pegboard does not run a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CoreVersionError {
+    /// The plugin needs a newer Pegboard.
+    #[error("plugin needs Pegboard `{wanted}` or newer, this is `{found}`")]
+    TooOld {
+        /// `min_core_version`.
+        wanted: Version,
+        /// The running version.
+        found: Version,
+    },
+    /// The plugin needs an older Pegboard.
+    #[error("plugin needs Pegboard `{wanted}` or older, this is `{found}`")]
+    TooNew {
+        /// `max_core_version`.
+        wanted: Version,
+        /// The running version.
+        found: Version,
+    },
+}
+
+impl Manifest {
+    /// Whether a Pegboard of this version runs the plugin.
+    ///
+    /// # Errors
+    /// [`CoreVersionError`] names the bound that is not kept.
+    pub fn core_version_ok(&self, core: &Version) -> Result<(), CoreVersionError> {
+        if let Some(wanted) = self.min_core_version.as_ref().filter(|wanted| core < wanted) {
+            return Err(CoreVersionError::TooOld { wanted: wanted.clone(), found: core.clone() });
+        }
+        if let Some(wanted) = self.max_core_version.as_ref().filter(|wanted| core > wanted) {
+            return Err(CoreVersionError::TooNew { wanted: wanted.clone(), found: core.clone() });
+        }
+        Ok(())
+    }
+
+    /// The tools with the names they are served under.
+    pub fn served(&self) -> impl Iterator<Item = (ServedName, &ToolSpec)> {
+        self.mcps.iter().map(|tool| (ServedName::new(&self.name, &tool.name), tool))
+    }
 }
 
 const fn default_memory() -> u32 {
@@ -190,7 +236,7 @@ pub enum DependencySource {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// `host:port` entries.
+    /// `host:port` or `*.host:port` entries.
     #[serde(default)]
     pub hosts: Vec<String>,
 }
@@ -210,12 +256,16 @@ pub struct Filesystem {
 #[serde(deny_unknown_fields, default)]
 pub struct ResourceLimits {
     /// Per cent of one core.
+    #[schemars(range(min = 1, max = 6_400))]
     pub max_cpu_percent: u32,
     /// MiB of scratch space.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub max_disk_mb: u32,
     /// MiB over the network; advisory until the egress proxy.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub max_network_mb: u32,
     /// Calls at once.
+    #[schemars(range(min = 1, max = 1_024))]
     pub max_concurrent_requests: u32,
 }
 
@@ -229,7 +279,8 @@ impl Default for ResourceLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretSpec {
-    /// `^[A-Z][A-Z0-9_]*$`.
+    /// `^[A-Z][A-Z0-9_]*$`, at most 64 characters.
+    #[schemars(regex(pattern = "^[A-Z][A-Z0-9_]*$"), length(max = 64))]
     pub name: String,
     /// What it is and where one gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -41,7 +41,7 @@ pub struct ToolSpec {
     /// Hints about effects; shown to clients, never trusted by policy.
     #[serde(default)]
     pub annotations: Annotations,
-    /// Requests that this tool answers.
+    /// Requests that this tool answers; they feed search, docs and tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
     /// Offered to LangChain clients.
@@ -52,6 +52,7 @@ pub struct ToolSpec {
     pub sequential_thinking_enabled: bool,
     /// Reserved for composed plugins; 0 to 100.
     #[serde(default)]
+    #[schemars(range(max = 100))]
     pub complexity_threshold: u32,
 }
 
@@ -97,7 +98,8 @@ impl ToolSpec {
     }
 }
 
-/// Hints about a tool's effects (MCP tool annotations). The defaults are the cautious ones of the MCP specification.
+/// Hints about a tool's effects (MCP tool annotations). The defaults are the cautious ones of the MCP specification; `read_only: true` makes
+/// `destructive` default to false.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Annotations {
