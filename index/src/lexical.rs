@@ -9,7 +9,7 @@ use tantivy::collector::DocSetCollector;
 use tantivy::indexer::NoMergePolicy;
 use tantivy::query::{AllQuery, Bm25StatisticsProvider, BooleanQuery, BoostQuery, EnableScoring, Occur, Query, TermQuery};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentMeta, TantivyDocument, Term};
 
 use crate::analysis::{ANALYZER, analyzer, terms};
 use crate::document::ToolDocument;
@@ -88,20 +88,20 @@ impl LexicalWriter {
     /// deleted (they still count in the statistics), else the small ones when there are too many.
     fn compact(&mut self) -> tantivy::Result<()> {
         let mut segments = self.index.searchable_segment_metas()?;
-        let live: u32 = segments.iter().map(|segment| segment.num_docs()).sum();
-        let deleted: u32 = segments.iter().map(|segment| segment.num_deleted_docs()).sum();
+        let live: u32 = segments.iter().map(SegmentMeta::num_docs).sum();
+        let deleted: u32 = segments.iter().map(SegmentMeta::num_deleted_docs).sum();
         let worn = deleted > 8 && deleted > live / 8;
         if !worn {
             if segments.len() <= MAX_SEGMENTS {
                 return Ok(());
             }
             segments.sort_by_key(|segment| std::cmp::Reverse(segment.num_docs()));
-            let largest = segments.first().map_or(0, |segment| segment.num_docs());
+            let largest = segments.first().map_or(0, SegmentMeta::num_docs);
             if live - largest < largest / 4 {
                 segments.remove(0);
             }
         }
-        let ids: Vec<_> = segments.iter().map(|segment| segment.id()).collect();
+        let ids: Vec<_> = segments.iter().map(SegmentMeta::id).collect();
         if !ids.is_empty() {
             self.writer.merge(&ids).wait()?;
         }

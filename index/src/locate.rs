@@ -70,7 +70,9 @@ fn locate_library(places: &Places) -> Result<PathBuf, Unavailable> {
     }
     let packages = places.site_packages.iter().map(|folder| folder.join("onnxruntime").join("capi"));
     let folders: Vec<PathBuf> = places.libraries.iter().cloned().chain(packages).collect();
-    let found = folders.iter().find_map(|folder| entries(folder).into_iter().filter(|path| is_library(path)).max_by_key(version));
+    let found = folders
+        .iter()
+        .find_map(|folder| entries(folder).into_iter().filter(|path| is_library(path)).max_by_key(|path| version(path)));
     found.ok_or(Unavailable::NoLibrary { searched: folders.len() })
 }
 
@@ -81,7 +83,7 @@ fn is_library(path: &Path) -> bool {
 }
 
 /// `libonnxruntime.so.1.31.1` → `[1, 31, 1]`, so that 1.31 is later than 1.4.
-fn version(path: &PathBuf) -> Vec<u32> {
+fn version(path: &Path) -> Vec<u32> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     name.split('.').filter_map(|part| part.parse().ok()).collect()
 }

@@ -42,7 +42,8 @@ fn two_processes_add_to_one_cache() {
 #[test]
 fn a_damaged_or_foreign_cache_is_ignored_with_a_warning_and_rebuilt() {
     type Damage = fn(&mut Vec<u8>);
-    let damages: [(&str, Damage, fn(&CacheProblem) -> bool); 9] = [
+    type Expected = fn(&CacheProblem) -> bool;
+    let damages: [(&str, Damage, Expected); 9] = [
         ("empty", |b| b.clear(), |p| *p == CacheProblem::Foreign),
         ("foreign", |b| *b = b"SQLite format 3".to_vec(), |p| *p == CacheProblem::Foreign),
         ("another version", |b| b[7] = b'9', |p| *p == CacheProblem::Foreign),
@@ -53,7 +54,7 @@ fn a_damaged_or_foreign_cache_is_ignored_with_a_warning_and_rebuilt() {
             "one bit",
             |b| {
                 let at = b.len() / 2;
-                b[at] ^= 1
+                b[at] ^= 1;
             },
             |p| *p == CacheProblem::Damaged("wrong checksum"),
         ),
