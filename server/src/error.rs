@@ -55,7 +55,7 @@ codes! {
     InternalError "internal_error" Some(-32603), true, "A fault of the server itself.";
     BadArguments "bad_arguments" None, false, "The arguments do not fit the tool's schema; the text says where, what was expected, and what was found.";
     Denied "denied" None, false, "A key is missing: a power is declared but not granted, a secret is not set, the sandbox level is not reached, or the caller's token does not cover the tool.";
-    BadSession "bad_session" None, false, "The session handle was not made by this server for this caller.";
+    BadSession "bad_session" None, false, "The session has ended, or its handle was not made by this server for this caller.";
     Raised "raised" None, false, "The tool raised an exception or reported an error.";
     Crashed "crashed" None, true, "The tool's process died.";
     TimedOut "timed_out" None, true, "The wall clock or the CPU limit ended the call.";

@@ -13,7 +13,7 @@ use executor_api::{Executor, PluginState};
 use manifest_schema::Runtime;
 use policy::{SessionId, TraceId};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Availability, CallReply, Caller, IndexMode, SessionKeys, Settings, Shutdown, StartError,
@@ -22,7 +22,7 @@ use crate::{
     metrics::{Levels, Metrics},
     refresh::{self, Trigger},
     retrieval::Retrieval,
-    session,
+    session::{self, StatelessSessions},
 };
 
 /// How long cancelled calls may take to end at shutdown, beyond the drain.
@@ -37,12 +37,15 @@ pub struct Host {
     pub(crate) metrics: Metrics,
     /// Signs the handles of stateless callers.
     pub(crate) sessions: SessionKeys,
+    /// Sessions of stateless callers that are still in use.
+    pub(crate) stateless: StatelessSessions,
     /// Who is told when the list of tools changes.
     pub(crate) subscribers: Subscribers,
     /// Calls that run or wait now.
     pub(crate) running: Running,
-    /// Cancelled when nothing new is taken any more.
+    /// Cancelled when nothing new is taken any more; at the latest when the host is dropped, so that nothing beside it lives on.
     pub(crate) stopping: CancellationToken,
+    _stop_when_dropped: DropGuard,
     /// Cancelled when running calls have had their time.
     pub(crate) killing: CancellationToken,
     /// Asks for a new catalog.
@@ -63,6 +66,8 @@ pub(crate) struct Progress {
     pub(crate) index: u64,
     /// Plugins whose schemas are being derived.
     pub(crate) deriving: usize,
+    /// Tools are known by their words, and not all by their meaning yet.
+    pub(crate) embedding: bool,
 }
 
 impl Host {
@@ -77,13 +82,16 @@ impl Host {
         }
         let (mut refresher, first) = refresh::begin(&settings, python.level())?;
         let (triggers, receiver) = mpsc::channel(64);
+        let stopping = CancellationToken::new();
         let host = Arc::new(Self {
+            _stop_when_dropped: stopping.clone().drop_guard(),
+            stopping,
             retrieval: Retrieval::new(&settings.embedder, &settings.dirs.cache)?,
             metrics: Metrics::new()?,
             sessions: SessionKeys::random()?,
+            stateless: StatelessSessions::default(),
             subscribers: Subscribers::default(),
             running: Running::default(),
-            stopping: CancellationToken::new(),
             killing: CancellationToken::new(),
             triggers,
             progress: watch::Sender::new(Progress::default()),
@@ -94,8 +102,9 @@ impl Host {
             settings,
         });
         refresher.adopt(&host);
-        tokio::spawn(refresh::run(Arc::downgrade(&host), refresher, receiver));
+        tokio::spawn(refresh::run(Arc::downgrade(&host), host.stopping.clone(), refresher, receiver));
         tokio::spawn(refresh::index(Arc::downgrade(&host)));
+        tokio::spawn(session::sweep(Arc::downgrade(&host), host.stopping.clone()));
         Ok(host)
     }
 
@@ -118,6 +127,13 @@ impl Host {
     pub fn is_ready(&self) -> bool {
         let now = *self.progress.borrow();
         now.catalog > 0 && now.deriving == 0 && now.index >= now.catalog
+    }
+
+    /// Waits until every tool of a complete catalog is known by its meaning too; at once without an embedder. The first time this
+    /// takes about a second for 300 tools.
+    pub async fn embedded(&self) {
+        self.ready().await;
+        let _ = self.progress.subscribe().wait_for(|now| now.index >= now.catalog && !now.embedding).await;
     }
 
     pub(crate) async fn index_ready(&self) {

@@ -27,7 +27,7 @@ pub use error::{Code, ServeError, StartError, errors_page};
 pub use host::Host;
 pub use http::{HttpServer, HttpSettings, serve_http};
 pub use mcp::{LineTransport, serve_lines, serve_stdio};
-pub use operator::{Operator, OperatorError, Problem, TokenEntry, Tokens};
+pub use operator::{About, Operator, OperatorError, Problem, TokenEntry, Tokens};
 pub use retrieval::{EmbedderChoice, IndexMode};
 pub use search::{Detail, Filters, FoundTool, SearchReply, SearchRequest};
 pub use session::SessionKeys;

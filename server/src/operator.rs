@@ -79,8 +79,19 @@ impl OperatorError {
 pub struct Problem {
     /// The plugin.
     pub plugin: String,
+    /// Which of its files.
+    pub about: About,
     /// What is wrong.
     pub error: OperatorError,
+}
+
+/// Which of a plugin's files a problem is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// A secret, or their folder.
+    Secret,
+    /// The configuration.
+    Config,
 }
 
 /// Everything the operator gave, at one moment.
@@ -109,18 +120,17 @@ impl Operator {
         Ok(operator)
     }
 
-    /// Why a plugin's configuration was refused, if it was.
+    /// Whether a plugin's configuration was refused. Why is in `problems`, for the operator: it names files and quotes them.
     #[must_use]
-    pub fn config_problem(&self, plugin: &str) -> Option<String> {
-        let config = |problem: &&Problem| problem.plugin == plugin && problem.error.path().extension().is_some();
-        self.problems.iter().find(config).map(|problem| problem.error.to_string())
+    pub fn config_refused(&self, plugin: &str) -> bool {
+        self.problems.iter().any(|problem| problem.plugin == plugin && problem.about == About::Config)
     }
 
     fn read_secrets(&mut self, folder: &Path) {
         for plugin in entries(folder) {
             let Some(name) = file_name(&plugin) else { continue };
             if let Err(error) = check_private(&plugin, 0o077, "0700") {
-                self.problems.push(Problem { plugin: name, error });
+                self.problems.push(Problem { plugin: name, about: About::Secret, error });
                 continue;
             }
             for file in entries(&plugin) {
@@ -129,7 +139,7 @@ impl Operator {
                     Ok(value) => {
                         self.secrets.entry(name.clone()).or_default().insert(secret, SecretValue::new(value));
                     }
-                    Err(error) => self.problems.push(Problem { plugin: name.clone(), error }),
+                    Err(error) => self.problems.push(Problem { plugin: name.clone(), about: About::Secret, error }),
                 }
             }
         }
@@ -145,7 +155,7 @@ impl Operator {
                 Ok(config) => {
                     self.config.insert(plugin, config.unwrap_or_default());
                 }
-                Err(error) => self.problems.push(Problem { plugin, error }),
+                Err(error) => self.problems.push(Problem { plugin, about: About::Config, error }),
             }
         }
     }

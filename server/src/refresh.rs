@@ -13,6 +13,7 @@ use manifest_schema::{Digest, ToolSpec};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::{AccessKind, AccessMode}};
 use policy::Level;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Availability, Caller, Host, Operator, Settings, StartError, View,
@@ -74,13 +75,14 @@ pub(crate) fn begin(settings: &Settings, reached: Level) -> Result<(Refresher, C
     Ok((refresher, catalog))
 }
 
-/// Builds a catalog whenever something asks for one, until the host is gone.
-pub(crate) async fn run(host: Weak<Host>, mut refresher: Refresher, mut triggers: mpsc::Receiver<Trigger>) {
+/// Builds a catalog whenever something asks for one, until the host stops or is gone.
+pub(crate) async fn run(host: Weak<Host>, stopping: CancellationToken, mut refresher: Refresher, mut triggers: mpsc::Receiver<Trigger>) {
     loop {
         let Some(settle) = host.upgrade().map(|host| host.settings.debounce) else { return };
         let poll = refresher.watcher.as_ref().is_some_and(|watch| watch.blind);
         let trigger = tokio::select! {
             trigger = triggers.recv() => trigger,
+            () = stopping.cancelled() => return,
             () = tokio::time::sleep(POLL), if poll => Some(Trigger::Files),
         };
         let Some(trigger) = trigger else { return };
@@ -90,14 +92,11 @@ pub(crate) async fn run(host: Weak<Host>, mut refresher: Refresher, mut triggers
             batch.push(trigger);
         }
         let Some(host) = host.upgrade() else { return };
-        if host.stopping.is_cancelled() {
-            return;
-        }
-        for trigger in batch {
-            refresher.note(&host, trigger);
-        }
+        let derived = batch.into_iter().map(|trigger| refresher.note(&host, trigger)).sum::<usize>();
         let task = tokio::task::spawn_blocking(move || {
             refresher.refresh(&host);
+            // Only now, so that nobody finds the host ready while the new schemas are still on their way.
+            host.progress.send_modify(|now| now.deriving = now.deriving.saturating_sub(derived));
             (refresher, host)
         });
         match task.await {
@@ -113,24 +112,50 @@ pub(crate) async fn run(host: Weak<Host>, mut refresher: Refresher, mut triggers
     }
 }
 
-/// Brings the index after the catalog, one update at a time.
+/// Brings the index after the catalog, one update at a time. Vectors that are missing follow in steps, so that the words of a
+/// new tool are never kept waiting by the meaning of old ones.
 pub(crate) async fn index(host: Weak<Host>) {
     let Some(mut progress) = host.upgrade().map(|host| host.progress.subscribe()) else { return };
+    let mut more = false;
     loop {
-        if progress.wait_for(|now| now.index < now.catalog).await.is_err() {
+        if !more && progress.wait_for(|now| now.index < now.catalog).await.is_err() {
             return;
         }
         let Some(strong) = host.upgrade() else { return };
         let task = tokio::task::spawn_blocking(move || {
             let catalog = strong.catalog();
-            strong.retrieval.update(&catalog.tools);
-            strong.progress.send_modify(|now| now.index = now.index.max(catalog.generation));
+            let behind = strong.progress.borrow().index < catalog.generation;
+            let more = if behind { strong.retrieval.update(&catalog.tools) } else { strong.retrieval.embed_more() };
+            strong.progress.send_modify(|now| {
+                now.index = now.index.max(catalog.generation);
+                now.embedding = more;
+            });
+            more && !strong.stopping.is_cancelled()
         });
-        if let Err(error) = task.await {
-            tracing::error!(%error, "the index can no longer be renewed");
-            return;
+        match task.await {
+            Ok(left) => more = left,
+            Err(error) => {
+                tracing::error!(%error, "the index can no longer be renewed");
+                // Whoever waits for it is let go, to find nothing rather than to hang.
+                if let Some(host) = host.upgrade() {
+                    host.progress.send_modify(|now| now.index = u64::MAX);
+                }
+                return;
+            }
         }
     }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 impl Refresher {
@@ -162,16 +187,15 @@ impl Refresher {
         }))
     }
 
-    fn note(&mut self, host: &Host, trigger: Trigger) {
+    /// Takes down what a trigger says. Returns how many derivations ended with it.
+    fn note(&mut self, host: &Host, trigger: Trigger) -> usize {
         match trigger {
-            Trigger::Files => {}
+            Trigger::Files => 0,
             Trigger::Retry { plugin, content } => {
                 self.preparing.remove(&(plugin, content));
+                0
             }
             Trigger::Prepared { plugin, content, result, deriving } => {
-                if deriving {
-                    host.progress.send_modify(|now| now.deriving = now.deriving.saturating_sub(1));
-                }
                 let key = (plugin, content);
                 match result {
                     Ok(specs) => {
@@ -181,6 +205,7 @@ impl Refresher {
                     }
                     Err((kind, message)) => self.prepare_again(host, key, kind, message),
                 }
+                usize::from(deriving)
             }
         }
     }

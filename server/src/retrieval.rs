@@ -1,11 +1,20 @@
-//! The search index behind the catalog. Temporary: word overlap, until the `index` crate is there.
+//! The search index behind the catalog: turns served tools into documents, brings the index after them, and answers.
+//!
+//! How words and meaning are weighed is the `index` crate's; which tools a caller may find is `search.rs`.
 
 use std::{
-    path::PathBuf,
+    collections::HashSet,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arc_swap::ArcSwapOption;
+use index::{FastEmbedder, Hit, Indexer, Mode, Query, ToolDocument, ToolIndex, UpdateStats};
+
 use crate::{StartError, catalog::ServedTool};
+
+/// Texts that are embedded before the index is published again and a newer catalog is looked for.
+const STEP: usize = 512;
 
 /// How the meaning of words is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +30,14 @@ pub enum EmbedderChoice {
     },
 }
 
-/// What the index does now.
+/// How the index works now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexMode {
     /// The first index is being made.
     Building,
     /// Words alone, with the reason where something better was asked for.
     Lexical(Option<String>),
-    /// Words and meaning.
+    /// Words and meaning, with the embedder's id.
     Hybrid(String),
 }
 
@@ -44,50 +53,115 @@ impl IndexMode {
     }
 }
 
-/// One tool that fits.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Hit {
-    pub(crate) name: String,
-    pub(crate) score: f32,
-}
-
+/// The index, and the one writer of it.
 pub(crate) struct Retrieval {
-    documents: Mutex<Option<Arc<Vec<(String, Vec<String>)>>>>,
+    choice: EmbedderChoice,
+    /// Where vectors are kept.
+    cache: PathBuf,
+    /// Made at the first update, because loading a model takes a while.
+    indexer: Mutex<Option<Indexer>>,
+    current: ArcSwapOption<ToolIndex>,
+    /// Why the index is less than what was asked for.
+    shortfall: Mutex<Option<String>>,
 }
 
 impl Retrieval {
-    pub(crate) fn new(_choice: &EmbedderChoice, _cache: &std::path::Path) -> Result<Self, StartError> {
-        Ok(Self { documents: Mutex::new(None) })
+    pub(crate) fn new(choice: &EmbedderChoice, cache: &Path) -> Result<Self, StartError> {
+        Ok(Self {
+            choice: choice.clone(),
+            cache: cache.join("index"),
+            indexer: Mutex::default(),
+            current: ArcSwapOption::empty(),
+            shortfall: Mutex::default(),
+        })
     }
 
     pub(crate) fn mode(&self) -> IndexMode {
-        if self.documents.lock().unwrap_or_else(PoisonError::into_inner).is_some() { IndexMode::Lexical(None) } else { IndexMode::Building }
+        match self.current.load().as_ref().map(|index| index.mode()) {
+            None => IndexMode::Building,
+            Some(Mode::Hybrid { embedder }) => IndexMode::Hybrid(embedder),
+            Some(Mode::Lexical) => IndexMode::Lexical(self.shortfall.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        }
     }
 
+    /// Makes the index of these tools, with the vectors that are known already. Returns whether texts without a vector are left.
     /// Blocking.
-    pub(crate) fn update(&self, tools: &[Arc<ServedTool>]) {
-        let documents = tools.iter().map(|tool| (tool.name.to_string(), words(&format!("{} {} {}", tool.name, tool.spec.description, tool.spec.capabilities.join(" "))))).collect();
-        *self.documents.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(documents));
+    pub(crate) fn update(&self, tools: &[Arc<ServedTool>]) -> bool {
+        let mut guard = self.indexer.lock().unwrap_or_else(PoisonError::into_inner);
+        if guard.is_none() {
+            *guard = self.open();
+        }
+        let Some(indexer) = guard.as_mut() else { return false };
+        let documents: Vec<ToolDocument> = tools.iter().map(|tool| document(tool)).collect();
+        let made = indexer.prepare(&documents);
+        self.publish(made)
     }
 
+    /// Embeds some of the texts that are left. Returns whether there are more. Blocking, for a second or so.
+    pub(crate) fn embed_more(&self) -> bool {
+        let mut guard = self.indexer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(indexer) = guard.as_mut() else { return false };
+        let made = indexer.embed_pending(STEP);
+        self.publish(made)
+    }
+
+    fn publish(&self, made: Result<(Arc<ToolIndex>, UpdateStats), index::IndexError>) -> bool {
+        match made {
+            Ok((index, stats)) => {
+                for warning in &stats.warnings {
+                    tracing::warn!(%warning, "search index");
+                }
+                tracing::debug!(added = stats.added, changed = stats.changed, removed = stats.removed, pending = stats.pending, "search index");
+                self.current.store(Some(index));
+                // A batch that made no progress would be tried for ever.
+                stats.pending > 0 && stats.warnings.is_empty()
+            }
+            Err(error) => {
+                tracing::error!(error = crate::refresh::chain(&error), "the search index could not be renewed");
+                false
+            }
+        }
+    }
+
+    fn open(&self) -> Option<Indexer> {
+        let opened = match &self.choice {
+            EmbedderChoice::Lexical => Indexer::lexical(),
+            EmbedderChoice::Fastembed { model, onnxruntime } => match FastEmbedder::open(model, onnxruntime) {
+                Ok(embedder) => Indexer::hybrid(Arc::new(embedder), Some(&self.cache)),
+                Err(unavailable) => {
+                    tracing::warn!(reason = %unavailable.reason, hint = unavailable.hint, "no embedder, tools are found by words alone");
+                    *self.shortfall.lock().unwrap_or_else(PoisonError::into_inner) = Some(unavailable.reason.to_string());
+                    Indexer::lexical()
+                }
+            },
+        };
+        opened.inspect_err(|error| tracing::error!(error = crate::refresh::chain(error), "there is no search index")).ok()
+    }
+
+    /// The best tools of those that `accept` lets through. May wait for an embedder, so it is not for an async thread.
     pub(crate) fn search(&self, query: &str, limit: usize, accept: &dyn Fn(&str) -> bool) -> Vec<Hit> {
-        let Some(documents) = self.documents.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return Vec::new() };
-        let query = words(query);
-        let mut hits: Vec<Hit> = documents
-            .iter()
-            .filter(|(name, _)| accept(name))
-            .filter_map(|(name, words)| {
-                let common = query.iter().filter(|word| words.contains(word)).count();
-                #[expect(clippy::cast_precision_loss, reason = "counts of words are small")]
-                (common > 0).then(|| Hit { name: name.clone(), score: common as f32 / query.len() as f32 })
-            })
-            .collect();
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.name.cmp(&b.name)));
-        hits.truncate(limit);
-        hits
+        match self.current.load_full() {
+            Some(index) => index.search(&Query::new(query).limit(limit), accept),
+            None => Vec::new(),
+        }
     }
 }
 
-fn words(text: &str) -> Vec<String> {
-    text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+fn document(tool: &ServedTool) -> ToolDocument {
+    let manifest = &tool.plugin.manifest;
+    // A tool that names a word twice means it once.
+    let mut seen = HashSet::new();
+    let examples = tool.spec.examples.iter().map(|example| example.query.clone()).filter(|query| seen.insert(query.clone())).collect();
+    ToolDocument {
+        id: tool.name.to_string(),
+        plugin: manifest.name.to_string(),
+        name: tool.spec.name.to_string(),
+        title: tool.spec.title.clone(),
+        description: tool.spec.description.clone(),
+        category: manifest.category.clone(),
+        keywords: manifest.keywords.clone(),
+        capabilities: tool.spec.capabilities.clone(),
+        args_schema: tool.spec.args_schema.clone(),
+        examples,
+    }
 }

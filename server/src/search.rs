@@ -136,7 +136,7 @@ impl Host {
         }
         let query = request.query.get(..end).unwrap_or_default();
         let hits = self.retrieval.search(query, request.limit.clamp(1, MAX_LIMIT), &accept);
-        let tools = hits.iter().filter_map(|hit| catalog.tool(&hit.name).map(|tool| describe(tool, hit.score, request.detail))).collect();
+        let tools = hits.iter().filter_map(|hit| catalog.tool(&hit.id).map(|tool| describe(tool, hit.score, request.detail))).collect();
         let total = catalog.tools.iter().filter(|tool| lets(tool)).count();
         SearchReply { tools, total, mode: self.retrieval.mode() }
     }
@@ -145,7 +145,7 @@ impl Host {
     pub(crate) fn nearest(&self, catalog: &Catalog, name: &str, caller: &Caller) -> Vec<String> {
         let words: String = one_line(name, 120).chars().map(|character| if character.is_alphanumeric() { character } else { ' ' }).collect();
         let accept = |name: &str| caller.covers(name) && catalog.tool(name).is_some();
-        let mut names: Vec<String> = self.retrieval.search(&words, NEAREST, &accept).into_iter().map(|hit| hit.name).collect();
+        let mut names: Vec<String> = self.retrieval.search(&words, NEAREST, &accept).into_iter().map(|hit| hit.id).collect();
         if names.is_empty() {
             // Words that no tool has: a slip of the pen is still near in letters.
             let mut near: Vec<(usize, &str)> = catalog

@@ -1,13 +1,77 @@
-//! Sessions for `isolation: session`: the handle that a stateless caller passes back, signed so that nobody can make one up.
+//! Sessions for `isolation: session`: the handle that a stateless caller passes back, signed so that nobody can make one up,
+//! and the end of sessions that nobody closes.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use policy::SessionId;
 use sha2::Sha256;
+use tokio_util::sync::CancellationToken;
 
-use crate::StartError;
+use crate::{Host, StartError};
+
+/// A stateless session that was not used for this long has ended.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+/// How often ended sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// The most stateless sessions at once; one more ends the one that was idle longest.
+const MAX_SESSIONS: usize = 4_096;
 
 /// The key in a request's and a result's `_meta`.
 pub(crate) const META_KEY: &str = "pegboard/session";
+
+/// The sessions of stateless callers. Their protocol has no end of a session, so being idle is one.
+#[derive(Debug, Default)]
+pub(crate) struct StatelessSessions {
+    used: Mutex<HashMap<SessionId, Instant>>,
+}
+
+impl StatelessSessions {
+    /// Takes down that a session is used. Returns the session that had to end for it.
+    pub(crate) fn use_now(&self, session: &SessionId) -> Option<SessionId> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(session.clone(), Instant::now());
+        if used.len() <= MAX_SESSIONS {
+            return None;
+        }
+        let oldest = used.iter().min_by_key(|(_, used)| **used).map(|(session, _)| session.clone())?;
+        used.remove(&oldest);
+        Some(oldest)
+    }
+
+    /// Whether the session is still there; its state would silently be another's beginning otherwise.
+    pub(crate) fn is_open(&self, session: &SessionId) -> bool {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).contains_key(session)
+    }
+
+    fn take_idle(&self, now: Instant) -> Vec<SessionId> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle: Vec<SessionId> =
+            used.iter().filter(|(_, used)| now.saturating_duration_since(**used) >= IDLE).map(|(session, _)| session.clone()).collect();
+        for session in &idle {
+            used.remove(session);
+        }
+        idle
+    }
+}
+
+/// Ends stateless sessions that nobody uses, until the host stops.
+pub(crate) async fn sweep(host: Weak<Host>, stopping: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        let Some(host) = host.upgrade() else { return };
+        for session in host.stateless.take_idle(Instant::now()) {
+            host.end_session(&session).await;
+        }
+    }
+}
 
 /// Makes session ids and signs handles with a secret that lives as long as the process: a handle of an earlier process is
 /// refused, as its session's state is gone.
@@ -89,6 +153,18 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn idle_sessions_end_and_their_number_is_bounded() {
+        let sessions = StatelessSessions::default();
+        let session = |number: usize| SessionId(number.to_string().into());
+        let ended: Vec<SessionId> = (0..=MAX_SESSIONS).filter_map(|number| sessions.use_now(&session(number))).collect();
+        assert_eq!(ended, [session(0)]);
+        assert!(!sessions.is_open(&session(0)) && sessions.is_open(&session(1)));
+        assert!(sessions.take_idle(Instant::now()).is_empty());
+        assert_eq!(sessions.take_idle(Instant::now() + IDLE).len(), MAX_SESSIONS);
+        assert!(!sessions.is_open(&session(1)));
+    }
 
     #[test]
     fn accepts_only_its_own_handles_from_the_same_caller() {

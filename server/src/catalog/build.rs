@@ -174,8 +174,9 @@ fn is_made_of(tool: &ServedTool, spec: &ToolSpec) -> bool {
 }
 
 fn config_problem(plugin: &Plugin, operator: &Operator, config: &serde_json::Map<String, serde_json::Value>) -> Result<Option<String>, Diagnostics> {
-    if let Some(problem) = operator.config_problem(plugin.manifest.name.as_str()) {
-        return Ok(Some(problem));
+    // These words can reach a model, so they name neither the file nor what is in it.
+    if operator.config_refused(plugin.manifest.name.as_str()) {
+        return Ok(Some("its file cannot be read".to_owned()));
     }
     let Some(schema) = &plugin.manifest.config_schema else { return Ok(None) };
     let schema = Schema::compile(schema).map_err(|error| {
@@ -184,5 +185,6 @@ fn config_problem(plugin: &Plugin, operator: &Operator, config: &serde_json::Map
         Diagnostics(vec![diagnostic])
     })?;
     let misfits = schema.check(&serde_json::Value::Object(config.clone())).err();
-    Ok(misfits.map(|misfits| misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+    let say = |misfit: &super::Misfit| format!("at `{}`: expected {}", misfit.path, misfit.expected);
+    Ok(misfits.map(|misfits| misfits.iter().map(say).collect::<Vec<_>>().join("; ")))
 }

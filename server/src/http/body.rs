@@ -24,7 +24,7 @@ const SEND: Duration = Duration::from_secs(30);
 /// Frames longer than this hold no stand-in.
 const SHORT: usize = 8 << 10;
 
-/// Reads the body of a POST whole, within bounds, and answers what is no message before rmcp sees it.
+/// Reads the body of a POST whole, within bounds, and answers what is no message as the specification says.
 pub(crate) async fn bound(State(host): State<Arc<Host>>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return splice(&host, next.run(request).await).await;
@@ -35,10 +35,16 @@ pub(crate) async fn bound(State(host): State<Arc<Host>>, request: Request, next:
         Err(response) => return response,
     };
     let json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
-    if json && let Incoming::Reply(reply) = decode(&bytes) {
-        return json_response(StatusCode::BAD_REQUEST, reply);
+    let response = next.run(Request::from_parts(parts, Body::from(bytes.clone()))).await;
+    if json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // rmcp calls a body that it cannot read a wrong media type, and says so in plain text.
+        return match decode(&bytes) {
+            Incoming::Reply(reply) => json_response(StatusCode::BAD_REQUEST, reply),
+            Incoming::Nothing if !bytes.trim_ascii().is_empty() => StatusCode::ACCEPTED.into_response(),
+            Incoming::Nothing | Incoming::Message(_) => response,
+        };
     }
-    splice(&host, next.run(Request::from_parts(parts, Body::from(bytes))).await).await
+    splice(&host, response).await
 }
 
 pub(crate) async fn read(body: Body) -> Result<Bytes, Response> {

@@ -108,7 +108,7 @@ async fn serve(
     let host = sessions.host.clone();
     let splices = host.catalog().lists.splices.clone();
     let transport = SseTransport { receiver, sender, splices, opening: Opening::default() };
-    let channel = Channel::Connection { session: session.clone(), caller };
+    let channel = Channel::Connection { session: session.clone(), caller, ended: closed.clone() };
     let endpoint = Endpoint::new(host.clone(), host.settings.view, channel);
     match serve_server_with_ct(endpoint, transport, closed).await {
         Ok(service) => {

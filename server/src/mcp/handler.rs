@@ -17,6 +17,7 @@ use rmcp::{
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     meta_tools::{self, Request},
@@ -37,7 +38,12 @@ const INSTRUCTIONS: &str = "Tools of installed plugins, each run in a sandbox. U
 #[derive(Debug, Clone)]
 pub(crate) enum Channel {
     /// One connection is one session, of one caller.
-    Connection { session: SessionId, caller: Caller },
+    Connection {
+        session: SessionId,
+        caller: Caller,
+        /// Cancelled when nobody hears any more.
+        ended: CancellationToken,
+    },
     /// Each HTTP request says who calls and in which session.
     Http,
 }
@@ -80,13 +86,16 @@ impl Endpoint {
         }
         match context.meta.0.0.get(META_KEY) {
             None => Ok((self.host.sessions.begin().ok(), true)),
-            Some(handle) => match handle.as_str().and_then(|handle| self.host.sessions.verify(handle, caller.name())) {
-                Some(session) => Ok((Some(session), true)),
-                None => Err(wire::error_result(&format!(
-                    "{}: the session handle was not made by this server for this caller\nhint: leave `{META_KEY}` out to begin a new session",
-                    Code::BadSession.as_str()
-                ))),
-            },
+            Some(handle) => {
+                let session = handle.as_str().and_then(|handle| self.host.sessions.verify(handle, caller.name()));
+                match session.filter(|session| self.host.stateless.is_open(session)) {
+                    Some(session) => Ok((Some(session), true)),
+                    None => Err(wire::error_result(&format!(
+                        "{}: the session has ended, or its handle was not made for this caller\nhint: leave `{META_KEY}` out to begin a new session",
+                        Code::BadSession.as_str()
+                    ))),
+                }
+            }
         }
     }
 
@@ -101,6 +110,9 @@ impl Endpoint {
         let in_session = reply.in_session;
         let mut result = wire::result(&name, reply.outcome)?;
         if let (true, true, Some(session)) = (handle, in_session, session) {
+            if let Some(ended) = self.host.stateless.use_now(&session) {
+                self.host.end_session(&ended).await;
+            }
             let handle = self.host.sessions.handle(&session, caller.name());
             result.meta.get_or_insert_with(MetaObject::new).0.insert(META_KEY.to_owned(), json!(handle));
         }
@@ -208,8 +220,13 @@ impl ServerHandler for Endpoint {
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let _subscription = self.host.subscribers.add_sink(context.sink().clone());
+        let ended = match &self.channel {
+            Channel::Connection { ended, .. } => ended.clone(),
+            Channel::Http => CancellationToken::new(),
+        };
         tokio::select! {
             () = context.cancelled() => {}
+            () = ended.cancelled() => {}
             () = self.host.stopping.cancelled() => {}
         }
         Ok(())

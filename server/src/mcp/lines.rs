@@ -156,6 +156,8 @@ pub struct LineTransport<R, W> {
     splices: Arc<Splices>,
     /// Cancelled when nothing more is to be read.
     closing: CancellationToken,
+    /// Cancelled here when everything that was read has been answered.
+    ended: CancellationToken,
     /// When waiting for open requests ends, once the input has ended.
     deadline: Option<tokio::time::Instant>,
     drain: Duration,
@@ -172,8 +174,8 @@ where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    /// Serves `host`'s lists; stops reading when `closing` is cancelled.
-    pub fn new(host: &Host, reader: R, writer: W, closing: CancellationToken) -> Self {
+    /// Serves `host`'s lists; stops reading when `closing` is cancelled, and cancels `ended` when all has been answered.
+    pub fn new(host: &Host, reader: R, writer: W, closing: CancellationToken, ended: CancellationToken) -> Self {
         Self {
             reader: BufReader::with_capacity(64 << 10, reader),
             writer: Arc::new(AsyncMutex::new(Some(writer))),
@@ -184,6 +186,7 @@ where
             open: Arc::default(),
             splices: host.catalog().lists.splices.clone(),
             closing,
+            ended,
             deadline: None,
             drain: host.settings.drain,
         }
@@ -299,6 +302,7 @@ where
         if tokio::time::timeout_at(deadline, self.open.at_most(0)).await.is_err() {
             tracing::warn!("the connection ends with open requests");
         }
+        self.ended.cancel();
     }
 }
 

@@ -34,8 +34,10 @@ where
     let closing = CancellationToken::new();
     let _closed = closing.clone().drop_guard();
     let session = host.sessions.begin().map_err(|error| ServeError::Connection(error.to_string()))?;
-    let transport = LineTransport::new(&host, reader, writer, closing.clone());
-    let endpoint = Endpoint::new(host.clone(), host.settings.view, Channel::Connection { session: session.clone(), caller: Caller::local() });
+    let ended = CancellationToken::new();
+    let transport = LineTransport::new(&host, reader, writer, closing.clone(), ended.clone());
+    let channel = Channel::Connection { session: session.clone(), caller: Caller::local(), ended };
+    let endpoint = Endpoint::new(host.clone(), host.settings.view, channel);
     let serving = async {
         match serve_server(endpoint, transport).await {
             Ok(service) => service.waiting().await.map(drop).map_err(|error| ServeError::Connection(error.to_string())),

@@ -1,0 +1,124 @@
+//! The two views, the tools about tools, and what tokens leave of them.
+
+use serde_json::json;
+use std::time::Duration;
+
+use crate::{
+    server::{Caller, Detail, Filters, SearchRequest, View},
+    support::{Bench, Home, connect, error_text, host, text_plugin, texts, tokens, tool_names, web},
+};
+
+#[tokio::test]
+async fn the_search_view_lists_the_search_tools_and_the_pinned() {
+    let home = Home::new();
+    home.plugin("texts", &text_plugin());
+    let mut settings = home.settings();
+    settings.view = View::Search;
+    settings.pinned = vec!["texts__shout".to_owned(), "no__such".to_owned()];
+    let host = host(settings, &Bench::texts()).await;
+    let (mut client, ..) = connect(&host);
+    client.initialize("2025-11-25").await;
+    assert_eq!(client.names().await, ["search_tools", "get_tool_details", "call_read_only_tool", "call_tool", "texts__shout"]);
+}
+
+#[tokio::test]
+async fn searching_finds_and_says_how_to_call() {
+    let (_home, host, _) = texts().await;
+    let web = web(&host, |_| {}).await;
+    let search = json!({"name": "search_tools", "arguments": {"query": "count the words"}});
+    for (path, call) in [
+        ("/mcp", json!({"name": "texts__count", "arguments": {"text": "one two"}})),
+        ("/mcp/search", json!({"name": "call_read_only_tool", "arguments": {"name": "texts__count", "arguments": {"text": "one two"}}})),
+    ] {
+        let answer = web.modern(path, "tools/call", search.clone(), &[]).await.json();
+        let found = &answer["result"]["structuredContent"];
+        assert_eq!(found["tools"][0]["name"], "texts__count", "{answer}");
+        assert_eq!(found["tools"][0]["inputSchema"]["required"], json!(["text"]));
+        assert!(found["tools"][0]["score"].as_f64().unwrap() > 0.0);
+        assert_eq!(found["total"], 2);
+        assert_eq!(found["call_with"], call);
+        let called = web.modern(path, "tools/call", found["call_with"].clone(), &[]).await.json();
+        assert_eq!(called["result"]["structuredContent"], json!({"words": 2}), "{called}");
+    }
+    web.end().await;
+}
+
+#[tokio::test]
+async fn search_takes_a_detail_a_limit_and_filters() {
+    let home = Home::new();
+    home.plugin("texts", &text_plugin());
+    home.plugin("other", &text_plugin().replace("text_processing", "letters"));
+    let host = host(home.settings(), &Bench::texts()).await;
+    let search = |detail, filters, limit| SearchRequest { query: "count words of a text".into(), limit, detail, filters, caller: Caller::local() };
+    let names = |reply: &crate::server::SearchReply| reply.tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>();
+    let reply = host.search(search(Detail::Names, Filters { plugin: Some("other".into()), ..Filters::default() }, 5)).await;
+    assert!(!reply.tools.is_empty() && reply.tools.iter().all(|tool| tool.name.starts_with("other__") && tool.description.is_none()));
+    assert_eq!(reply.total, 2);
+    let reply = host.search(search(Detail::Brief, Filters { read_only: Some(true), category: Some("letters".into()), ..Filters::default() }, 5)).await;
+    assert_eq!(names(&reply), ["other__count"]);
+    assert!(reply.tools[0].description.is_some() && reply.tools[0].input_schema.is_none());
+    assert_eq!(host.search(search(Detail::Full, Filters::default(), 1)).await.tools.len(), 1);
+    let reply = host.search(search(Detail::Full, Filters { capability: Some("flying".into()), ..Filters::default() }, 5)).await;
+    assert_eq!((reply.tools.len(), reply.total), (0, 0));
+}
+
+#[tokio::test]
+async fn the_call_tools_refuse_what_is_not_theirs() {
+    let home = Home::new();
+    home.plugin("texts", &text_plugin());
+    let mut settings = home.settings();
+    settings.view = View::Search;
+    let host = host(settings, &Bench::texts()).await;
+    let (mut client, ..) = connect(&host);
+    client.initialize("2025-11-25").await;
+    let inner = |name: &str| json!({"name": name, "arguments": {"text": "hi"}});
+    let answer = client.call("call_tool", inner("texts__shout")).await;
+    assert_eq!(answer["result"]["content"][0]["text"], "HI");
+    assert_eq!(client.call("call_read_only_tool", inner("texts__count")).await["result"]["structuredContent"], json!({"words": 1}));
+    assert!(error_text(&client.call("call_read_only_tool", inner("texts__shout")).await).starts_with("denied: "));
+    for itself in ["call_tool", "search_tools", "get_tool_details", "call_read_only_tool"] {
+        assert!(error_text(&client.call("call_tool", inner(itself)).await).starts_with("bad_arguments: "), "{itself}");
+    }
+    let missing = error_text(&client.call("call_tool", inner("texts__cuont")).await);
+    assert!(missing.starts_with("unknown_tool: ") && missing.contains("texts__count"), "{missing}");
+    assert!(error_text(&client.call("call_tool", json!({"arguments": {}})).await).contains("/name"));
+    assert!(error_text(&client.call("call_tool", json!({"name": "texts__count", "arguments": {"text": 1}})).await).contains("/text"));
+    let details = client.call("get_tool_details", json!({"name": "texts__count"})).await;
+    assert_eq!(details["result"]["structuredContent"]["name"], "texts__count");
+    // Hidden from the list, still there by name.
+    assert_eq!(client.call("texts__shout", json!({"text": "hi"})).await["result"]["content"][0]["text"], "HI");
+}
+
+#[tokio::test]
+async fn a_token_filters_the_list_the_search_and_the_call() {
+    let (home, host, _) = texts().await;
+    let tokens = tokens(&home, &[("alice", &["texts__count"]), ("bob", &["*"])]);
+    let web = web(&host, |settings| settings.tokens = Some(tokens)).await;
+    let alice = [("authorization", "Bearer alice-token")];
+    let bob = [("authorization", "Bearer bob-token")];
+    let list = |headers| web.modern("/mcp", "tools/list", json!({}), headers);
+    assert_eq!(tool_names(&list(&alice).await.json()), ["search_tools", "get_tool_details", "texts__count"]);
+    assert_eq!(list(&alice).await.json()["result"]["cacheScope"], "private");
+    assert_eq!(tool_names(&list(&bob).await.json()).len(), 4);
+    let search = json!({"name": "search_tools", "arguments": {"query": "capital letters"}});
+    let found = web.modern("/mcp", "tools/call", search.clone(), &alice).await.json();
+    assert!(!found.to_string().contains("shout"), "{found}");
+    assert!(web.modern("/mcp", "tools/call", search, &bob).await.json().to_string().contains("shout"));
+    let call = |name: &str| json!({"name": name, "arguments": {"text": "hi"}});
+    let denied = error_text(&web.modern("/mcp", "tools/call", call("texts__shout"), &alice).await.json());
+    assert!(denied.contains("token does not cover"), "{denied}");
+    // The same answer for a tool that is none: a token is no way to find out which there are.
+    assert_eq!(error_text(&web.modern("/mcp", "tools/call", call("no__such"), &alice).await.json()), denied);
+    assert_eq!(web.modern("/mcp", "tools/call", call("texts__count"), &alice).await.json()["result"]["structuredContent"], json!({"words": 1}));
+    assert_eq!(web.modern("/mcp", "tools/call", call("texts__shout"), &bob).await.json()["result"]["content"][0]["text"], "HI");
+    let through = json!({"name": "call_tool", "arguments": {"name": "texts__shout", "arguments": {"text": "hi"}}});
+    assert!(error_text(&web.modern("/mcp/search", "tools/call", through.clone(), &alice).await.json()).starts_with("unknown_tool"));
+    assert_eq!(web.modern("/mcp/search", "tools/call", through, &bob).await.json()["result"]["content"][0]["text"], "HI");
+    let details = json!({"name": "get_tool_details", "arguments": {"name": "texts__shout"}});
+    assert!(error_text(&web.modern("/mcp", "tools/call", details, &alice).await.json()).starts_with("unknown_tool"));
+    // Narrowed and revoked without a restart.
+    home.write("config/tokens.yaml", &crate::support::tokens_yaml(&[("alice", &["texts__shout"])]));
+    assert_eq!(tool_names(&list(&alice).await.json()), ["search_tools", "get_tool_details", "texts__shout"]);
+    assert_eq!(list(&bob).await.status, 401);
+    tokio::time::timeout(Duration::from_secs(10), web.end()).await.unwrap();
+}
