@@ -109,7 +109,8 @@ class Plugin:
                 extra = {"context": context} if "context" in inspect.signature(run).parameters else {}
                 answer = run(**args, **extra)
                 return asyncio.run(answer) if inspect.isawaitable(answer) else answer
-            return instance.execute(args, context)
+            takes = len(inspect.signature(instance.execute).parameters)
+            return instance.execute(*(args, context)[:takes])
         except Exception as error:
             raise ToolFailed(str(error)) from error
 
