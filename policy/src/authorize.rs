@@ -2,12 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 
 use serde_json::{Map, Value};
 
-use crate::{Allowed, Declared, Denial, Grant, Level, Missing, PermittedCall, ResolvedCall, SecretValue};
+use manifest_schema::Permission;
+
+use crate::{
+    Allowed, Declared, Denial, Grant, Level, Missing, PermittedCall, Plugin, ResolvedCall, Scope, SecretValue,
+    declared::is_grantable,
+};
 
 /// Where a plugin stands: everything of the operator's side that a decision needs.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +36,13 @@ pub struct Standing<'a> {
 /// The missing keys; never empty.
 pub fn readiness(declared: &Declared, standing: &Standing<'_>) -> Result<Allowed, Vec<Missing>> {
     let mut missing = Vec::new();
-    let held = standing.grant.map(|grant| &grant.powers);
+    // A grant for another declaration is no grant, whoever handed it in.
+    let grant = standing.grant.filter(|grant| grant.declared == declared.digest());
     let mut powers = BTreeMap::new();
     for power in &declared.powers {
-        match held.and_then(|held| held.get(power)) {
+        match grant.and_then(|grant| grant.powers.get(power)).and_then(|scope| reach(declared, *power, scope)) {
             Some(scope) => {
-                powers.insert(*power, scope.clone());
+                powers.insert(*power, scope);
             }
             None => missing.push(Missing::Grant { power: *power }),
         }
@@ -50,7 +57,7 @@ pub fn readiness(declared: &Declared, standing: &Standing<'_>) -> Result<Allowed
         missing.push(Missing::Config { problem: problem.to_owned() });
     }
     // Without a grant of its own a plugin holds no power, and runs at whatever confinement the machine reaches, but never without any.
-    let least_level = standing.grant.map_or(Level::L1, |grant| grant.level);
+    let least_level = grant.map_or(Level::L1, |grant| grant.level);
     if standing.reached < least_level {
         missing.push(Missing::Level { wanted: least_level, reached: standing.reached });
     }
@@ -66,13 +73,39 @@ pub fn readiness(declared: &Declared, standing: &Standing<'_>) -> Result<Allowed
     Ok(Allowed { powers, secrets, config: standing.config.clone(), least_level: Some(least_level) })
 }
 
+/// How far a held power reaches: what is granted, as far as it is declared. `None` when nothing is left, which an empty scope would turn into
+/// everything. The file of grants can be edited by hand, so nothing in it is taken on trust.
+fn reach(declared: &Declared, power: Permission, scope: &Scope) -> Option<Scope> {
+    match power {
+        Permission::FileSystemRead | Permission::FileSystemWrite => {
+            let fits = |folder: &&PathBuf| is_grantable(folder) && declared.covers_folder(power, folder);
+            let folders: Vec<PathBuf> = scope.folders.iter().filter(fits).cloned().collect();
+            (!folders.is_empty()).then_some(Scope { folders, hosts: Vec::new() })
+        }
+        power if power.is_network() => {
+            if scope.hosts.is_empty() {
+                return Some(Scope { folders: Vec::new(), hosts: declared.hosts.clone() });
+            }
+            let hosts: Vec<String> = scope.hosts.iter().filter(|host| declared.covers_host(host)).cloned().collect();
+            (!hosts.is_empty()).then_some(Scope { folders: Vec::new(), hosts })
+        }
+        _ => Some(Scope::default()),
+    }
+}
+
 /// Makes the proof that executors ask for.
 ///
 /// # Errors
 /// [`Denial`] with every missing key.
 pub fn authorize(call: ResolvedCall, standing: &Standing<'_>) -> Result<PermittedCall, Denial> {
+    let standing = &Standing { grant: standing.grant.filter(|grant| belongs(grant, &call.plugin)), ..*standing };
     match readiness(&Declared::of(&call.plugin.manifest), standing) {
         Ok(allowed) => Ok(PermittedCall::new(call, Arc::new(allowed))),
         Err(missing) => Err(Denial { plugin: call.plugin.manifest.name.clone(), tool: call.name, missing }),
     }
+}
+
+/// The other half of a grant's key; the declaration is compared in [`readiness`].
+fn belongs(grant: &Grant, plugin: &Plugin) -> bool {
+    grant.plugin == plugin.manifest.name && grant.source == plugin.source
 }

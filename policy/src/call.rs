@@ -59,7 +59,8 @@ pub struct ResolvedCall {
 /// What a permitted call may use.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Allowed {
-    /// Powers that are declared and granted, with their scope.
+    /// Powers that are declared and granted, with their scope: folders as granted, hosts as granted or else as declared. No hosts with a
+    /// network power means any host.
     pub powers: BTreeMap<Permission, Scope>,
     /// Secrets that are declared and set.
     pub secrets: BTreeMap<String, SecretValue>,

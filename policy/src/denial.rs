@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Level;
 
-/// One missing key.
+/// One missing key. Its text is the operator's; what a model reads is the text of [`Denial`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Missing {
@@ -37,7 +37,10 @@ pub enum Missing {
     Caller,
 }
 
-/// A refused call.
+/// What to tell a model beside a denial.
+pub const ASK_THE_OPERATOR: &str = "ask the operator of this host for it; it can't be had from here";
+
+/// A refused call. The serialised form holds the operator's details: it is for the log and for `--json`, not for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct Denial {
     /// The plugin.
@@ -60,6 +63,7 @@ impl fmt::Display for Missing {
     }
 }
 
+/// What a model may read: the keys that are missing. Neither the command that mends it nor a value of the configuration.
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tool `{}` may not run: ", self.tool)?;
@@ -67,7 +71,11 @@ impl fmt::Display for Denial {
             if index > 0 {
                 f.write_str("; ")?;
             }
-            write!(f, "{missing}")?;
+            match missing {
+                // The problem may quote the value, and a value may be a secret.
+                Missing::Config { .. } => f.write_str("the operator's configuration does not fit the plugin's schema")?,
+                missing => write!(f, "{missing}")?,
+            }
         }
         Ok(())
     }
@@ -83,6 +91,8 @@ impl Missing {
             }
             Self::Grant { power } => format!("pegboard grant {plugin} {power}"),
             Self::Secret { name } => format!("pegboard secret set {plugin} {name}"),
+            // Nothing is granted a level without walls.
+            Self::Level { reached: Level::L0, .. } => "pegboard doctor".to_owned(),
             Self::Level { reached, .. } => format!("pegboard grant {plugin} --level {reached}"),
             Self::Config { .. } => format!("pegboard config edit {plugin}"),
             Self::Caller => "pegboard token create --tools PATTERN".to_owned(),

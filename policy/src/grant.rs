@@ -1,11 +1,14 @@
 //! What the operator gave. The file they live in is written by `cli` only; here they are values.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use manifest_schema::{Digest, Permission, PluginName};
+use manifest_schema::{Digest, Permission, PluginName, is_host_with_port};
 use serde::{Deserialize, Serialize};
 
-use crate::{Declared, Level, Plugin, Source};
+use crate::{Declared, Level, Plugin, Source, declared::is_grantable};
 
 /// How far a power reaches. Empty lists mean "as far as declared".
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -58,8 +61,8 @@ pub enum GrantError {
         /// Power.
         power: Permission,
     },
-    /// A folder that is not absolute.
-    #[error("the scope of `{power}` must be an absolute path, found `{found}`")]
+    /// A folder that is not absolute, or that has `..` in it, or that is the root.
+    #[error("the scope of `{power}` must be an absolute path below `/` without `..`, found `{found}`")]
     NotAbsolute {
         /// Power.
         power: Permission,
@@ -73,6 +76,24 @@ pub enum GrantError {
         plugin: PluginName,
         /// Host.
         host: String,
+    },
+    /// A folder outside the declared ones.
+    #[error("plugin `{plugin}` does not declare `{power}` for folder `{folder}`")]
+    FolderNotDeclared {
+        /// Plugin.
+        plugin: PluginName,
+        /// Power.
+        power: Permission,
+        /// Folder.
+        folder: String,
+    },
+    /// A scope that is not a host with a port.
+    #[error("the scope of `{power}` must be `host:port`, found `{found}`")]
+    NotAHost {
+        /// Power.
+        power: Permission,
+        /// What was given.
+        found: String,
     },
     /// A scope on a power that has none.
     #[error("`{power}` takes no scope, found `{found}`")]
@@ -103,7 +124,8 @@ impl Grants {
             .find(|grant| grant.plugin == plugin.manifest.name && grant.source == plugin.source && grant.declared == digest)
     }
 
-    /// Gives a power, or widens its scope.
+    /// Gives a power, or widens its scope: a further folder or host is added. Without hosts a network power reaches as far as it is declared;
+    /// a host that is named after that narrows it to that host.
     ///
     /// # Errors
     /// [`GrantError`] when the manifest does not ask for it or the scope does not fit.
@@ -159,17 +181,16 @@ impl Grants {
             .grants
             .iter()
             .position(|grant| grant.plugin == plugin.manifest.name && grant.source == plugin.source && grant.declared == digest);
-        let index = found.unwrap_or_else(|| {
-            self.grants.push(Grant {
+        match found {
+            Some(index) => &mut self.grants[index],
+            None => self.grants.push_mut(Grant {
                 plugin: plugin.manifest.name.clone(),
                 source: plugin.source.clone(),
                 declared: digest,
                 level: default_level(),
                 powers: BTreeMap::new(),
-            });
-            self.grants.len() - 1
-        });
-        &mut self.grants[index]
+            }),
+        }
     }
 }
 
@@ -177,16 +198,21 @@ fn parse_scope(plugin: &PluginName, declared: &Declared, power: Permission, scop
     match (power, scope) {
         (Permission::FileSystemRead | Permission::FileSystemWrite, None) => Err(GrantError::NoFolder { power }),
         (Permission::FileSystemRead | Permission::FileSystemWrite, Some(path)) => {
-            let folder = PathBuf::from(path);
-            if folder.is_absolute() {
-                Ok(Scope { folders: vec![folder], hosts: Vec::new() })
-            } else {
+            // Collected from its components: without a slash at the end and without `/./`, so that one folder has one form.
+            let folder: PathBuf = Path::new(path).components().collect();
+            if !is_grantable(&folder) {
                 Err(GrantError::NotAbsolute { power, found: path.to_owned() })
+            } else if !declared.covers_folder(power, &folder) {
+                Err(GrantError::FolderNotDeclared { plugin: plugin.clone(), power, folder: path.to_owned() })
+            } else {
+                Ok(Scope { folders: vec![folder], hosts: Vec::new() })
             }
         }
         (_, None) => Ok(Scope::default()),
         (power, Some(host)) if power.is_network() => {
-            if declared.hosts.is_empty() || declared.hosts.iter().any(|declared| declared == host) {
+            if !is_host_with_port(host) {
+                Err(GrantError::NotAHost { power, found: host.to_owned() })
+            } else if declared.covers_host(host) {
                 Ok(Scope { folders: Vec::new(), hosts: vec![host.to_owned()] })
             } else {
                 Err(GrantError::HostNotDeclared { plugin: plugin.clone(), host: host.to_owned() })

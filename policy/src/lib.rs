@@ -2,18 +2,22 @@
 //!
 //! Pure: no file, clock, environment or task. [`PermittedCall`] is made only here, by [`authorize`].
 
+mod advisory;
 mod authorize;
 mod call;
 mod declared;
 mod denial;
 mod grant;
 mod level;
+mod patterns;
 mod plugin;
 
+pub use advisory::{Advisory, advisory};
 pub use authorize::{Standing, authorize, readiness};
 pub use call::{Allowed, PermittedCall, ResolvedCall, SecretValue, SessionId, TraceId};
 pub use declared::Declared;
-pub use denial::{Denial, Missing};
+pub use denial::{ASK_THE_OPERATOR, Denial, Missing};
 pub use grant::{Grant, GrantError, Grants, Scope};
 pub use level::Level;
+pub use patterns::{PatternError, ToolPatterns};
 pub use plugin::{Plugin, Source};

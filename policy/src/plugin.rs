@@ -41,8 +41,10 @@ impl TryFrom<String> for Source {
             "store" => Ok(Self::Store),
             other => other
                 .strip_prefix("folder:")
-                .map(|path| Self::Folder(PathBuf::from(path)))
-                .ok_or_else(|| format!("expected `bundled`, `store` or `folder:PATH`, found `{other}`")),
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+                .map(Self::Folder)
+                .ok_or_else(|| format!("expected `bundled`, `store` or `folder:/absolute/path`, found `{other}`")),
         }
     }
 }

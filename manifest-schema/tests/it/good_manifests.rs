@@ -187,9 +187,14 @@ fn the_reference_names_every_key_and_every_default() {
     let mut missing = Vec::new();
     for (name, mapping) in schema["$defs"].as_object().unwrap().iter().chain([(&"root".to_owned(), &schema)]) {
         for (key, property) in mapping["properties"].as_object().into_iter().flatten() {
-            let rows: Vec<&str> =
-                reference.lines().filter(|line| line.starts_with(&format!("| `{key}`")) || line.contains(&format!(".{key}` |"))).collect();
-            let named = !rows.is_empty() || reference.contains(&format!("`{key}` is another name"));
+            let rows: Vec<&str> = reference
+                .lines()
+                .filter(|line| line.starts_with(&format!("| `{key}`")) || line.contains(&format!(".{key}` |")))
+                .collect();
+            let named = !rows.is_empty()
+                || [format!("`{key}` is another name"), format!("`container.{key}."), format!("`container.{key}[].")]
+                    .iter()
+                    .any(|form| reference.contains(form));
             let default = match &property["default"] {
                 Value::Number(number) => Some(number.to_string()),
                 Value::String(word) => Some(word.clone()),

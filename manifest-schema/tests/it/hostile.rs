@@ -69,7 +69,7 @@ fn bombs() -> Vec<(&'static str, String, &'static str)> {
         ("comment after every item", format!("a: [{}]", body("1, # x\n", 20)), "manifest.unknown_key"),
         ("blank lines", format!("{}name: demo", body("\n", 20)), "manifest.missing_key"),
         ("colons", fill(": "), "manifest.key"),
-        ("dashes and colons", fill("- a: "), "manifest.too_deep"),
+        ("dashes and colons", fill("- a: "), "manifest.syntax"),
         ("block scalar", format!("a: |\n{}", body(" x\n", 10)), "manifest.unknown_key"),
         ("unseen characters", body("\u{202e}", 10), "manifest.character"),
         ("nul", fill("\0"), "manifest.character"),

@@ -11,7 +11,9 @@ fn said(more: &str, powers: &[Permission], level: Level) -> Vec<(&'static str, O
 
 #[test]
 fn each_power_says_what_is_not_held() {
-    use Permission::{DynamicCode, EnvRead, ExternalApi, FileSystemRead, FileSystemWrite, NetworkAccess, ProcessSpawn, SystemInfo};
+    use Permission::{
+        DynamicCode, EnvRead, ExternalApi, FileSystemRead, FileSystemWrite, NetworkAccess, ProcessSpawn, SystemInfo,
+    };
     assert_eq!(said("", &[], Level::L2), []);
     assert_eq!(said("", &[FileSystemRead, ProcessSpawn], Level::L2), []);
     assert_eq!(

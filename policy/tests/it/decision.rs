@@ -104,7 +104,8 @@ fn a_denial_names_every_missing_key_at_once() {
 #[test]
 fn a_model_reads_no_command_no_configuration_and_no_secret() {
     let plugin = plugin("requires_network: true\nfilesystem: {read: [$data]}\nsecrets: [{name: KEY}, {name: OTHER}]");
-    let operator = Operator { problem: Some("`password`: \"hunter2\" is too short".to_owned()), ..Operator::default() }.secret("OTHER", "hunter2");
+    let operator = Operator { problem: Some("`password`: \"hunter2\" is too short".to_owned()), ..Operator::default() }
+        .secret("OTHER", "hunter2");
     let mut denial = authorize(call(&plugin), &operator.standing(Level::L0)).unwrap_err();
     denial.missing.push(Missing::Caller);
     assert_eq!(denial.missing.len(), 6);
@@ -197,7 +198,12 @@ fn a_file_of_grants_edited_by_hand_reaches_no_further_than_the_declaration() {
         ("filesystem: {read: [$data]}", read, folders(&["/"]), None),
         ("filesystem: {read: [$data]}", read, folders(&["notes", "../x", "/a/../.."]), None),
         ("filesystem: {read: [$data]}", read, folders(&["/notes", "/"]), Some(folders(&["/notes"]))),
-        ("filesystem: {read: [/srv/texts]}", read, folders(&["/srv/texts/new", "/srv", "/srv/textsx"]), Some(folders(&["/srv/texts/new"]))),
+        (
+            "filesystem: {read: [/srv/texts]}",
+            read,
+            folders(&["/srv/texts/new", "/srv", "/srv/textsx"]),
+            Some(folders(&["/srv/texts/new"])),
+        ),
         ("filesystem: {read: [/srv/texts]}", read, folders(&["/etc"]), None),
         ("filesystem: {read: [/srv/texts, $data]}", read, folders(&["/etc"]), Some(folders(&["/etc"]))),
         ("requires_network: true", net, hosts(&[]), Some(hosts(&[]))),
@@ -300,12 +306,14 @@ proptest! {
                 }
                 // Every declared power that nobody granted is named.
                 for power in declared.powers.iter().filter(|power| !held.contains_key(power)) {
-                    prop_assert!(missing.contains(&Missing::Grant { power: *power }));
+                    let named = missing.contains(&Missing::Grant { power: *power });
+                    prop_assert!(named);
                 }
                 // And no plain power that was.
                 for power in declared.powers.iter().filter(|power| held.contains_key(power)) {
                     let scoped = power.is_network() || matches!(power, Permission::FileSystemRead | Permission::FileSystemWrite);
-                    prop_assert!(scoped || !missing.contains(&Missing::Grant { power: *power }));
+                    let named = missing.contains(&Missing::Grant { power: *power });
+                    prop_assert!(scoped || !named);
                 }
             }
         }

@@ -17,21 +17,48 @@ fn held(grants: &Grants, plugin: &Plugin, power: Permission) -> Option<Scope> {
 fn scopes_and_what_is_told_about_bad_ones() {
     use Permission::{EnvRead, FileSystemRead, FileSystemWrite, NetworkAccess};
     let any = "permissions: [file_system_read, env_read]\nrequires_network: true";
-    let listed = "filesystem: {read: [/srv/texts], write: [$data]}\nnetwork: {hosts: [\"a.example.org:443\", \"*.b.example.org:443\"]}";
-    let table: &[(&str, Permission, Option<&str>, Result<&str, &str>)] = &[
+    let listed =
+        "filesystem: {read: [/srv/texts], write: [$data]}\nnetwork: {hosts: [\"a.example.org:443\", \"*.b.example.org:443\"]}";
+    type Row = (&'static str, Permission, Option<&'static str>, Result<&'static str, &'static str>);
+    let table: &[Row] = &[
         (any, FileSystemRead, Some("/srv/notes"), Ok("/srv/notes")),
         (any, FileSystemRead, Some("/srv//notes/./"), Ok("/srv/notes")),
         (any, FileSystemRead, None, Err("`file_system_read` needs a folder: `file_system_read=/absolute/path`")),
-        (any, FileSystemRead, Some("notes"), Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found `notes`")),
-        (any, FileSystemRead, Some(""), Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found ``")),
-        (any, FileSystemRead, Some("/"), Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found `/`")),
-        (any, FileSystemRead, Some("/a/../b"), Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found `/a/../b`")),
+        (
+            any,
+            FileSystemRead,
+            Some("notes"),
+            Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found `notes`"),
+        ),
+        (
+            any,
+            FileSystemRead,
+            Some(""),
+            Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found ``"),
+        ),
+        (
+            any,
+            FileSystemRead,
+            Some("/"),
+            Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found `/`"),
+        ),
+        (
+            any,
+            FileSystemRead,
+            Some("/a/../b"),
+            Err("the scope of `file_system_read` must be an absolute path below `/` without `..`, found `/a/../b`"),
+        ),
         (any, FileSystemWrite, Some("/srv"), Err("plugin `demo` does not declare `file_system_write`")),
         (any, EnvRead, None, Ok("")),
         (any, EnvRead, Some("HOME"), Err("`env_read` takes no scope, found `HOME`")),
         (any, NetworkAccess, None, Ok("")),
         (any, NetworkAccess, Some("api.example.org:443"), Ok("api.example.org:443")),
-        (any, NetworkAccess, Some("api.example.org"), Err("the scope of `network_access` must be `host:port`, found `api.example.org`")),
+        (
+            any,
+            NetworkAccess,
+            Some("api.example.org"),
+            Err("the scope of `network_access` must be `host:port`, found `api.example.org`"),
+        ),
         (any, NetworkAccess, Some(""), Err("the scope of `network_access` must be `host:port`, found ``")),
         (listed, NetworkAccess, Some("a.example.org:443"), Ok("a.example.org:443")),
         (listed, NetworkAccess, Some("x.b.example.org:443"), Ok("x.b.example.org:443")),
@@ -88,7 +115,8 @@ fn giving_again_adds() {
 
 #[test]
 fn taking_one_power_leaves_the_others_and_taking_all_leaves_nothing() {
-    let (bundled, stored) = (plugin("permissions: [env_read, system_info]"), plugin_from("permissions: [env_read]", Source::Store));
+    let (bundled, stored) =
+        (plugin("permissions: [env_read, system_info]"), plugin_from("permissions: [env_read]", Source::Store));
     let mut grants = Grants::default();
     for plugin in [&bundled, &stored] {
         grants.give(plugin, Permission::EnvRead, None).unwrap();

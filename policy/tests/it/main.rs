@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 
 /// A manifest with these further keys.
 fn manifest(more: &str) -> Manifest {
-    let text = format!("name: demo\nversion: 1.0.0\ndescription: A demo\nmcps:\n  - {{name: run, description: Runs, function: f}}\n{more}\n");
+    let text = format!(
+        "name: demo\nversion: 1.0.0\ndescription: A demo\nmcps:\n  - {{name: run, description: Runs, function: f}}\n{more}\n"
+    );
     parse("plugin.yaml", &text).unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render(&text, false)))
 }
 
@@ -23,7 +25,12 @@ fn plugin(more: &str) -> Arc<Plugin> {
 }
 
 fn plugin_from(more: &str, source: Source) -> Arc<Plugin> {
-    Arc::new(Plugin { manifest: manifest(more), root: PathBuf::from("/plugins/demo"), source, content: Digest::of([more.as_bytes()]) })
+    Arc::new(Plugin {
+        manifest: manifest(more),
+        root: PathBuf::from("/plugins/demo"),
+        source,
+        content: Digest::of([more.as_bytes()]),
+    })
 }
 
 fn call(plugin: &Arc<Plugin>) -> ResolvedCall {
