@@ -65,6 +65,16 @@ fn every_text_of_a_tool_is_searched() {
 }
 
 #[test]
+fn a_word_rare_in_names_but_common_elsewhere_is_common() {
+    let mut tools: Vec<ToolDocument> = (0..100).map(|i| tool(&format!("p__t{i}"), "a list of things")).collect();
+    tools.push(tool("x__list", "things"));
+    let long = format!("invoice {}", (0..40).map(|i| format!("padding{i} ")).collect::<String>());
+    tools.push(tool("y__ledger", &long));
+    assert_eq!(find(&lexical(&tools), "list invoice")[0], "y__ledger");
+    assert_eq!(find(&lexical(&tools), "list things").len(), 10, "the control: common words still find");
+}
+
+#[test]
 fn only_the_first_twenty_enum_values_are_indexed() {
     let values: Vec<String> = (0..40).map(|i| format!("zone{i}x")).collect();
     let schema = json!({"properties": {"zone": {"enum": values}}});
