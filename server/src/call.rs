@@ -9,7 +9,7 @@ use std::{
 
 use executor_api::{CallIo, Content, FailureKind, Frame, LogLevel, ToolFailure, ToolOutcome, ToolOutput};
 use futures::FutureExt as _;
-use policy::{Denial, PermittedCall, Plugin, ResolvedCall, SessionId, TraceId};
+use policy::{Denial, PermittedCall, Plugin, ResolvedCall, SessionId, ToolPatterns, TraceId};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,6 @@ use crate::{
     Code, Host,
     catalog::{Catalog, Lookup, PluginEntry, ServedTool, wrap_value},
     clean::{clean_content, clean_string, clean_text, clean_value, one_line},
-    patterns::ToolPatterns,
 };
 
 /// How long past its deadline an executor may take before the host gives the call up itself.
@@ -181,6 +180,13 @@ pub struct CallReply {
     pub in_session: bool,
 }
 
+/// A call whose tool is known, with what the rest of the way needs of it.
+struct Resolved {
+    plugin: Arc<PluginEntry>,
+    tool: Arc<ServedTool>,
+    call: ResolvedCall,
+}
+
 /// What one call carries through the pipeline beside its request.
 struct Way<'a> {
     host: &'a Host,
@@ -194,7 +200,12 @@ impl Host {
     /// Calls a tool. Ends when the tool does, when its time is over, or when `cancel` is cancelled; never panics on what a plugin does.
     ///
     /// Updates that find their queue full are dropped; the outcome never is.
-    pub async fn call(&self, request: CallRequest, updates: Option<mpsc::Sender<CallUpdate>>, cancel: CancellationToken) -> CallReply {
+    pub async fn call(
+        &self,
+        request: CallRequest,
+        updates: Option<mpsc::Sender<CallUpdate>>,
+        cancel: CancellationToken,
+    ) -> CallReply {
         let started = Instant::now();
         let _running = self.running.begin();
         let catalog = self.catalog();
@@ -215,12 +226,11 @@ impl Host {
 
 impl Way<'_> {
     async fn walk(self, request: CallRequest) -> CallOutcome {
-        let (plugin, resolved) = match self.resolve(request) {
-            Ok(found) => found,
+        let Resolved { plugin, tool, call } = match self.resolve(request) {
+            Ok(resolved) => resolved,
             Err(outcome) => return outcome,
         };
-        let (name, tool) = (resolved.0.name.clone(), resolved.1);
-        let permitted = match policy::authorize(resolved.0, &plugin.standing()) {
+        let permitted = match policy::authorize(call, &plugin.standing()) {
             Ok(permitted) => permitted,
             Err(denial) => return self.denied(denial),
         };
@@ -231,7 +241,7 @@ impl Way<'_> {
             Ok(place) => place,
             Err(failure) => return CallOutcome::Failed(failure),
         };
-        tracing::debug!(tool = %name, trace = %self.trace.0, "call begins");
+        tracing::debug!(tool = %tool.name, trace = %self.trace.0, "call begins");
         match self.run(permitted).await {
             ToolOutcome::Completed(output) => self.finish(&tool, output),
             ToolOutcome::Failed(failure) => CallOutcome::Failed(clean_failure(failure)),
@@ -239,7 +249,7 @@ impl Way<'_> {
     }
 
     /// Which tool, with arguments that fit.
-    fn resolve(&self, request: CallRequest) -> Result<(Arc<PluginEntry>, (ResolvedCall, Arc<ServedTool>)), CallOutcome> {
+    fn resolve(&self, request: CallRequest) -> Result<Resolved, CallOutcome> {
         // Before anything is looked up, so that a token cannot be used to find out which tools there are.
         if !request.caller.covers(&request.name) {
             return Err(CallOutcome::NotCovered);
@@ -251,7 +261,7 @@ impl Way<'_> {
                 let args = Value::Object(request.args);
                 tool.args.check(&args).map_err(CallOutcome::BadArguments)?;
                 let Value::Object(args) = args else { return Err(CallOutcome::BadArguments(Vec::new())) };
-                let resolved = ResolvedCall {
+                let call = ResolvedCall {
                     plugin: tool.plugin.clone(),
                     tool: tool.spec.clone(),
                     name: tool.name.clone(),
@@ -259,15 +269,20 @@ impl Way<'_> {
                     session: request.session,
                     trace: self.trace.clone(),
                 };
-                Ok((plugin, (resolved, tool)))
+                Ok(Resolved { plugin, tool, call })
             }
         }
     }
 
     fn pending(&self, plugin: &PluginEntry) -> CallOutcome {
         CallOutcome::Failed(match &plugin.preparation {
-            Some(problem) => ToolFailure::new(FailureKind::LoadFailed, format!("the tool's schema could not be derived: {}", clean_text(problem))),
-            None => ToolFailure::new(FailureKind::Preparing, "the plugin is being made ready").with_hint("try again in a few seconds"),
+            Some(problem) => ToolFailure::new(
+                FailureKind::LoadFailed,
+                format!("the tool's schema could not be derived: {}", clean_text(problem)),
+            ),
+            None => {
+                ToolFailure::new(FailureKind::Preparing, "the plugin is being made ready").with_hint("try again in a few seconds")
+            }
         })
     }
 
@@ -343,7 +358,10 @@ impl Way<'_> {
         let bytes = output.content.iter().map(content_bytes).sum::<usize>()
             + output.structured.as_ref().map_or(0, |value| serde_json::to_vec(value).map_or(usize::MAX / 2, |json| json.len()));
         if bytes > limit {
-            let failure = ToolFailure::new(FailureKind::OutputTooLarge, format!("the result has {bytes} bytes, at most {limit} are allowed"));
+            let failure = ToolFailure::new(
+                FailureKind::OutputTooLarge,
+                format!("the result has {bytes} bytes, at most {limit} are allowed"),
+            );
             return CallOutcome::Failed(failure.with_hint("ask for less, or for a part of it"));
         }
         if let Some(schema) = &tool.output {
@@ -353,7 +371,10 @@ impl Way<'_> {
             };
             if let Err(misfits) = schema.schema.check(value) {
                 let list = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                return CallOutcome::Failed(ToolFailure::new(FailureKind::BadOutput, format!("the result does not fit the tool's output schema: {list}")));
+                return CallOutcome::Failed(ToolFailure::new(
+                    FailureKind::BadOutput,
+                    format!("the result does not fit the tool's output schema: {list}"),
+                ));
             }
         }
         let wrapped = tool.output.as_ref().is_some_and(|schema| schema.wrapped);
@@ -368,7 +389,9 @@ fn unable(plugin: &PluginEntry) -> Option<ToolFailure> {
     match &plugin.availability {
         Is::Served | Is::Withheld(_) => None,
         Is::Disabled => Some(ToolFailure::new(FailureKind::Unsupported, "the plugin is disabled")),
-        Is::Incompatible { wanted } => Some(ToolFailure::new(FailureKind::Unsupported, format!("the plugin asks for Pegboard {wanted}"))),
+        Is::Incompatible { wanted } => {
+            Some(ToolFailure::new(FailureKind::Unsupported, format!("the plugin asks for Pegboard {wanted}")))
+        }
         Is::Unsupported { runtime } => {
             let word = format!("{runtime:?}").to_lowercase();
             Some(ToolFailure::new(FailureKind::Unsupported, format!("`runtime: {word}` is not supported yet")))

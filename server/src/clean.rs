@@ -63,7 +63,8 @@ pub(crate) fn clean_content(content: &mut Content) {
 /// One line of text, cut to `limit` characters: for log lines and error messages that quote foreign text.
 pub(crate) fn one_line(text: &str, limit: usize) -> String {
     let clean = clean_text(text);
-    let mut line: String = clean.chars().map(|character| if character == '\n' || character == '\t' { ' ' } else { character }).take(limit).collect();
+    let mut line: String =
+        clean.chars().map(|character| if character == '\n' || character == '\t' { ' ' } else { character }).take(limit).collect();
     if clean.chars().nth(limit).is_some() {
         line.push('…');
     }

@@ -215,9 +215,8 @@ impl Host {
     pub(crate) fn render_metrics(&self) -> String {
         let catalog = self.catalog();
         let states = self.states();
-        let count = |served: bool| {
-            catalog.plugins.iter().filter(|entry| (entry.availability == Availability::Served) == served).count()
-        };
+        let count =
+            |served: bool| catalog.plugins.iter().filter(|entry| (entry.availability == Availability::Served) == served).count();
         self.metrics.render(&Levels {
             generation: catalog.generation,
             served: count(true),

@@ -13,7 +13,6 @@ mod http;
 mod mcp;
 mod metrics;
 mod operator;
-mod patterns;
 mod refresh;
 mod retrieval;
 mod search;

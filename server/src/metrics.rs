@@ -99,7 +99,8 @@ fn set(levels: &Levels<'_>) {
         gauge!("pegboard_executor_ready", "plugin" => plugin()).set(state.ready as f64);
         gauge!("pegboard_executor_starts", "plugin" => plugin()).set(state.starts as f64);
         for word in ["idle", "preparing", "warm", "backing_off", "broken"] {
-            gauge!("pegboard_executor_state", "plugin" => plugin(), "state" => word).set(f64::from(u8::from(state.state == word)));
+            gauge!("pegboard_executor_state", "plugin" => plugin(), "state" => word)
+                .set(f64::from(u8::from(state.state == word)));
         }
     }
     for mode in ["building", "lexical", "hybrid"] {

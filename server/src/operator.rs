@@ -12,12 +12,12 @@ use std::{
     time::SystemTime,
 };
 
-use policy::{Grants, SecretValue};
+use policy::{Grants, SecretValue, ToolPatterns};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Caller, Dirs, patterns::ToolPatterns};
+use crate::{Caller, Dirs};
 
 /// The largest operator file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -120,10 +120,11 @@ impl Operator {
         Ok(operator)
     }
 
-    /// Whether a plugin's configuration was refused. Why is in `problems`, for the operator: it names files and quotes them.
+    /// Why a plugin's configuration was refused, if it was; for the operator, as it names the file and may quote it.
     #[must_use]
-    pub fn config_refused(&self, plugin: &str) -> bool {
-        self.problems.iter().any(|problem| problem.plugin == plugin && problem.about == About::Config)
+    pub fn config_problem(&self, plugin: &str) -> Option<String> {
+        let refused = |problem: &&Problem| problem.plugin == plugin && problem.about == About::Config;
+        self.problems.iter().find(refused).map(|problem| problem.error.to_string())
     }
 
     fn read_secrets(&mut self, folder: &Path) {

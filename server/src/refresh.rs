@@ -10,13 +10,16 @@ use std::{
 
 use executor_api::FailureKind;
 use manifest_schema::{Digest, ToolSpec};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::{AccessKind, AccessMode}};
-use policy::Level;
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode},
+};
+use policy::{Allowed, Level};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Availability, Caller, Host, Operator, Settings, StartError, View,
+    Availability, Caller, Code, Host, Operator, Settings, StartError, View,
     catalog::{Catalog, Ingredients, Loader, Preparation, build},
     mcp::Lists,
 };
@@ -47,8 +50,8 @@ pub(crate) struct Refresher {
     loader: Loader,
     operator: Arc<Operator>,
     prepared: HashMap<(String, Digest), Preparation>,
-    /// Preparations that run, or that wait to be tried again.
-    preparing: HashSet<(String, Digest)>,
+    /// Preparations that run, that wait to be tried again, or that failed for good, with what the plugin was allowed.
+    preparing: HashMap<(String, Digest), Arc<Allowed>>,
     attempts: HashMap<(String, Digest), u32>,
     slots: Arc<tokio::sync::Semaphore>,
     watcher: Option<Watch>,
@@ -63,7 +66,7 @@ pub(crate) fn begin(settings: &Settings, reached: Level) -> Result<(Refresher, C
         loader: Loader::default(),
         operator: Arc::new(Operator::read(&settings.dirs)?),
         prepared: HashMap::new(),
-        preparing: HashSet::new(),
+        preparing: HashMap::new(),
         attempts: HashMap::new(),
         slots: Arc::new(tokio::sync::Semaphore::new(PREPARE_AT_ONCE)),
         watcher: None,
@@ -76,7 +79,12 @@ pub(crate) fn begin(settings: &Settings, reached: Level) -> Result<(Refresher, C
 }
 
 /// Builds a catalog whenever something asks for one, until the host stops or is gone.
-pub(crate) async fn run(host: Weak<Host>, stopping: CancellationToken, mut refresher: Refresher, mut triggers: mpsc::Receiver<Trigger>) {
+pub(crate) async fn run(
+    host: Weak<Host>,
+    stopping: CancellationToken,
+    mut refresher: Refresher,
+    mut triggers: mpsc::Receiver<Trigger>,
+) {
     loop {
         let Some(settle) = host.upgrade().map(|host| host.settings.debounce) else { return };
         let poll = refresher.watcher.as_ref().is_some_and(|watch| watch.blind);
@@ -166,7 +174,7 @@ impl Refresher {
         host.progress.send_modify(|now| now.catalog = catalog.generation);
         if !host.settings.frozen {
             self.watcher = Some(Watch::new(host.triggers.clone(), &host.settings));
-            self.watch(&host.settings);
+            self.watch(host);
         }
         self.prepare(host);
     }
@@ -203,16 +211,19 @@ impl Refresher {
                         self.attempts.remove(&key);
                         self.prepared.insert(key, Preparation::Ready(Arc::new(specs)));
                     }
-                    Err((kind, message)) => self.prepare_again(host, key, kind, message),
+                    Err((kind, message)) => self.prepare_again(host, key, kind, &message),
                 }
                 usize::from(deriving)
             }
         }
     }
 
-    fn prepare_again(&mut self, host: &Host, key: (String, Digest), kind: FailureKind, message: String) {
+    fn prepare_again(&mut self, host: &Host, key: (String, Digest), kind: FailureKind, message: &str) {
         tracing::error!(plugin = key.0, kind = kind.as_str(), message, "plugin could not be made ready");
         self.prepared.insert(key.clone(), Preparation::Failed(format!("{}: {message}", kind.as_str())));
+        if !Code::from(kind).retryable() {
+            return;
+        }
         let attempt = self.attempts.entry(key.clone()).or_insert(0);
         let wait = RETRY_LAST.min(RETRY_FIRST.saturating_mul(2_u32.saturating_pow(*attempt)));
         *attempt += 1;
@@ -225,11 +236,14 @@ impl Refresher {
 
     /// Reads everything again and swaps the catalog, if it came out different. Blocking.
     fn refresh(&mut self, host: &Arc<Host>) {
+        self.watch(host);
         match Operator::read(&host.settings.dirs) {
             Ok(operator) if operator == *self.operator => {}
             Ok(operator) => self.operator = Arc::new(operator),
             // An unreadable file of grants must neither give nor take anything.
-            Err(error) => tracing::error!(%error, hint = error.hint(), "the operator's files are not valid, the old ones stay in force"),
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "the operator's files are not valid, the old ones stay in force");
+            }
         }
         let old = host.catalog();
         match self.build(&host.settings, host.python.level(), Some(&old)) {
@@ -249,13 +263,16 @@ impl Refresher {
                 tracing::error!(%error, "the plugins cannot be read again, the old catalog stays");
             }
         }
-        self.watch(&host.settings);
+        self.watch(host);
     }
 
-    fn watch(&mut self, settings: &Settings) {
-        let linked = self.linked.clone();
-        if let Some(watch) = &mut self.watcher {
-            watch.arm(settings, &linked);
+    /// Watches what is there now. What is watched for the first time may have changed between the last look and now, so it is
+    /// looked at once more.
+    fn watch(&mut self, host: &Host) {
+        if let Some(watch) = &mut self.watcher
+            && watch.arm(&host.settings, &self.linked)
+        {
+            let _ = host.triggers.try_send(Trigger::Files);
         }
     }
 
@@ -266,15 +283,18 @@ impl Refresher {
             catalog.plugins.iter().map(|entry| (entry.name().to_owned(), entry.plugin.content.clone())).collect();
         self.prepared.retain(|key, _| current.contains(key));
         self.attempts.retain(|key, _| current.contains(key));
+        self.preparing.retain(|key, _| current.contains(key));
         for entry in &catalog.plugins {
             let deriving = !entry.pending.is_empty();
             let needed = deriving || !entry.plugin.manifest.dependencies.is_empty() || host.settings.warm;
             let key = (entry.name().to_owned(), entry.plugin.content.clone());
             let done = matches!(self.prepared.get(&key), Some(Preparation::Ready(_)));
             let Some(allowed) = entry.allowed.clone() else { continue };
-            if !needed || done || entry.availability != Availability::Served || !self.preparing.insert(key.clone()) {
+            let tried = self.preparing.get(&key) == Some(&allowed);
+            if !needed || done || tried || entry.availability != Availability::Served {
                 continue;
             }
+            self.preparing.insert(key.clone(), allowed.clone());
             if deriving {
                 host.progress.send_modify(|now| now.deriving += 1);
             }
@@ -314,7 +334,9 @@ fn listed(catalog: &Catalog) -> Vec<&[u8]> {
 /// Ends the processes of plugins that changed, went away, or may now do something else.
 fn retire(host: &Arc<Host>, old: &Catalog, new: &Catalog) {
     for before in &old.plugins {
-        let unchanged = new.plugin(before.name()).is_some_and(|after| after.plugin.content == before.plugin.content && after.allowed == before.allowed);
+        let unchanged = new
+            .plugin(before.name())
+            .is_some_and(|after| after.plugin.content == before.plugin.content && after.allowed == before.allowed);
         if before.allowed.is_some() && !unchanged {
             let (python, name) = (host.python.clone(), before.name().to_owned());
             tokio::spawn(async move { python.retire(&name).await });
@@ -353,7 +375,13 @@ fn announce(host: &Host, old: Option<&Catalog>, new: &Catalog) {
             other => tracing::warn!(plugin = entry.name(), reason = ?other, "plugin is not served"),
         }
     }
-    tracing::info!(generation = new.generation, plugins = new.plugins.len(), broken = new.broken.len(), tools = new.tools.len(), "catalog");
+    tracing::info!(
+        generation = new.generation,
+        plugins = new.plugins.len(),
+        broken = new.broken.len(),
+        tools = new.tools.len(),
+        "catalog"
+    );
     warn_of_cost(host, new);
 }
 
@@ -388,12 +416,14 @@ impl Watch {
                 let _ = triggers.try_send(Trigger::Files);
             }
         });
-        let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "files cannot be watched, they are looked at now and then")).ok();
+        let watcher =
+            watcher.inspect_err(|error| tracing::warn!(%error, "files cannot be watched, they are looked at now and then")).ok();
         Self { blind: watcher.is_none(), watcher, armed: BTreeSet::new(), config }
     }
 
-    fn arm(&mut self, settings: &Settings, linked: &BTreeSet<PathBuf>) {
-        let Some(watcher) = &mut self.watcher else { return };
+    /// Returns whether something is watched that was not before.
+    fn arm(&mut self, settings: &Settings, linked: &BTreeSet<PathBuf>) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
         let mut wanted: BTreeSet<(PathBuf, bool)> = linked.iter().map(|path| (path.clone(), true)).collect();
         wanted.extend(settings.plugins.iter().filter_map(|folder| Some((std::fs::canonicalize(&folder.path).ok()?, true))));
         // The folder of configuration may not be there yet: its nearest ancestor hears when it comes.
@@ -402,7 +432,7 @@ impl Watch {
         for gone in self.armed.difference(&wanted) {
             let _ = watcher.unwatch(&gone.0);
         }
-        let mut blind = false;
+        let (mut blind, mut more) = (false, false);
         let mut armed = BTreeSet::new();
         for (path, recursive) in wanted {
             let mode = if recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
@@ -412,6 +442,7 @@ impl Watch {
             }
             match watcher.watch(&path, mode) {
                 Ok(()) => {
+                    more = true;
                     armed.insert((path, recursive));
                 }
                 Err(error) => {
@@ -422,6 +453,7 @@ impl Watch {
         }
         self.armed = armed;
         self.blind = blind;
+        more
     }
 }
 
@@ -436,7 +468,8 @@ fn matters(event: &notify::Event, config: &Path) -> bool {
         && (event.paths.is_empty()
             || event.paths.iter().any(|path| {
                 let noise = path.components().any(|part| part.as_os_str() == "__pycache__" || part.as_os_str() == ".git");
-                let above = config.starts_with(path) || path.starts_with(config) || !config.starts_with(path.parent().unwrap_or(path));
+                let above =
+                    config.starts_with(path) || path.starts_with(config) || !config.starts_with(path.parent().unwrap_or(path));
                 !noise && above
             }))
 }

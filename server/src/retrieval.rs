@@ -111,7 +111,13 @@ impl Retrieval {
                 for warning in &stats.warnings {
                     tracing::warn!(%warning, "search index");
                 }
-                tracing::debug!(added = stats.added, changed = stats.changed, removed = stats.removed, pending = stats.pending, "search index");
+                tracing::debug!(
+                    added = stats.added,
+                    changed = stats.changed,
+                    removed = stats.removed,
+                    pending = stats.pending,
+                    "search index"
+                );
                 self.current.store(Some(index));
                 // A batch that made no progress would be tried for ever.
                 stats.pending > 0 && stats.warnings.is_empty()
@@ -151,7 +157,8 @@ fn document(tool: &ServedTool) -> ToolDocument {
     let manifest = &tool.plugin.manifest;
     // A tool that names a word twice means it once.
     let mut seen = HashSet::new();
-    let examples = tool.spec.examples.iter().map(|example| example.query.clone()).filter(|query| seen.insert(query.clone())).collect();
+    let examples =
+        tool.spec.examples.iter().map(|example| example.query.clone()).filter(|query| seen.insert(query.clone())).collect();
     ToolDocument {
         id: tool.name.to_string(),
         plugin: manifest.name.to_string(),

@@ -5,12 +5,7 @@ use std::{sync::Arc, time::Instant};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{
-    Caller, Host, ServedTool,
-    catalog::Catalog,
-    clean::one_line,
-    retrieval::IndexMode,
-};
+use crate::{Caller, Host, ServedTool, catalog::Catalog, clean::one_line, retrieval::IndexMode};
 
 /// The most tools of one answer.
 pub(crate) const MAX_LIMIT: usize = 50;
@@ -136,14 +131,16 @@ impl Host {
         }
         let query = request.query.get(..end).unwrap_or_default();
         let hits = self.retrieval.search(query, request.limit.clamp(1, MAX_LIMIT), &accept);
-        let tools = hits.iter().filter_map(|hit| catalog.tool(&hit.id).map(|tool| describe(tool, hit.score, request.detail))).collect();
+        let tools =
+            hits.iter().filter_map(|hit| catalog.tool(&hit.id).map(|tool| describe(tool, hit.score, request.detail))).collect();
         let total = catalog.tools.iter().filter(|tool| lets(tool)).count();
         SearchReply { tools, total, mode: self.retrieval.mode() }
     }
 
     /// The served tools nearest to a name that is none, of those the caller may call.
     pub(crate) fn nearest(&self, catalog: &Catalog, name: &str, caller: &Caller) -> Vec<String> {
-        let words: String = one_line(name, 120).chars().map(|character| if character.is_alphanumeric() { character } else { ' ' }).collect();
+        let words: String =
+            one_line(name, 120).chars().map(|character| if character.is_alphanumeric() { character } else { ' ' }).collect();
         let accept = |name: &str| caller.covers(name) && catalog.tool(name).is_some();
         let mut names: Vec<String> = self.retrieval.search(&words, NEAREST, &accept).into_iter().map(|hit| hit.id).collect();
         if names.is_empty() {

@@ -50,8 +50,11 @@ impl StatelessSessions {
 
     fn take_idle(&self, now: Instant) -> Vec<SessionId> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle: Vec<SessionId> =
-            used.iter().filter(|(_, used)| now.saturating_duration_since(**used) >= IDLE).map(|(session, _)| session.clone()).collect();
+        let idle: Vec<SessionId> = used
+            .iter()
+            .filter(|(_, used)| now.saturating_duration_since(**used) >= IDLE)
+            .map(|(session, _)| session.clone())
+            .collect();
         for session in &idle {
             used.remove(session);
         }
@@ -146,7 +149,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     Some(digits?.chunks_exact(2).filter_map(|pair| Some(pair.first()? << 4 | pair.get(1)?)).collect())
 }
 

@@ -65,7 +65,15 @@ pub(crate) fn build(ingredients: Ingredients<'_>) -> Catalog {
         }
     }
     tools.sort_by(|a, b| a.name.cmp(&b.name));
-    Catalog { generation: ingredients.generation, plugins, broken, operator: ingredients.operator, tools, known, lists: ingredients.lists }
+    Catalog {
+        generation: ingredients.generation,
+        plugins,
+        broken,
+        operator: ingredients.operator,
+        tools,
+        known,
+        lists: ingredients.lists,
+    }
 }
 
 fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) -> Result<PluginEntry, Diagnostics> {
@@ -73,19 +81,18 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
     let previous = ingredients.previous.and_then(|catalog| catalog.plugin(name));
     let preparation = ingredients.prepared.get(&(name.to_owned(), plugin.content.clone()));
     let specs = match preparation {
-        Some(Preparation::Ready(specs)) => specs.as_slice(),
-        _ => &plugin.manifest.mcps,
+        Some(Preparation::Ready(derived)) => complete(plugin, derived),
+        _ => plugin.manifest.mcps.clone(),
     };
-    let (tools, pending) = tools(plugin, specs, previous)?;
+    let (tools, pending) = tools(plugin, &specs, previous)?;
     let operator = &ingredients.operator;
     let config = operator.config.get(name).cloned().unwrap_or_default();
     let config_problem = config_problem(plugin, operator, &config)?;
     let declared = Declared::of(&plugin.manifest);
     let limit = plugin.manifest.resource_limits.max_concurrent_requests as usize;
-    let gate = previous.filter(|entry| entry.gate.limit() == limit.max(1)).map_or_else(
-        || Arc::new(Gate::new(limit, ingredients.queue_per_plugin)),
-        |entry| entry.gate.clone(),
-    );
+    let gate = previous
+        .filter(|entry| entry.gate.limit() == limit.max(1))
+        .map_or_else(|| Arc::new(Gate::new(limit, ingredients.queue_per_plugin)), |entry| entry.gate.clone());
     let mut entry = PluginEntry {
         plugin: plugin.clone(),
         grant: operator.grants.of(plugin, &declared).cloned(),
@@ -133,6 +140,16 @@ fn unavailable(plugin: &Plugin) -> Option<Availability> {
     (manifest.runtime != Runtime::Python).then_some(Availability::Unsupported { runtime: manifest.runtime })
 }
 
+/// The manifest's tools, with schemas that the sandbox derived where the manifest has none. Nothing else is taken from there: it
+/// is what the plugin's own code said.
+fn complete(plugin: &Plugin, derived: &[ToolSpec]) -> Vec<ToolSpec> {
+    let mut specs = plugin.manifest.mcps.clone();
+    for spec in specs.iter_mut().filter(|spec| spec.args_schema.is_none()) {
+        spec.args_schema = derived.iter().find(|known| known.name == spec.name).and_then(|known| known.args_schema.clone());
+    }
+    specs
+}
+
 type Tools = (Vec<Arc<ServedTool>>, Vec<manifest_schema::ToolName>);
 
 fn tools(plugin: &Arc<Plugin>, specs: &[ToolSpec], previous: Option<&Arc<PluginEntry>>) -> Result<Tools, Diagnostics> {
@@ -141,11 +158,18 @@ fn tools(plugin: &Arc<Plugin>, specs: &[ToolSpec], previous: Option<&Arc<PluginE
     let same = previous.filter(|entry| Arc::ptr_eq(&entry.plugin, plugin));
     let mut problems = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
+        if specs.iter().take(index).any(|earlier| earlier.name == spec.name) {
+            let mut diagnostic = problem(&plugin.root, "manifest.duplicate_tool", format!("tool `{}` is given twice", spec.name));
+            diagnostic.path = format!("mcps[{index}].name");
+            problems.push(diagnostic);
+            continue;
+        }
         let Some(args) = &spec.args_schema else {
             pending.push(spec.name.clone());
             continue;
         };
-        let compiled = same.and_then(|entry| entry.tools.iter().find(|tool| tool.spec.name == spec.name && is_made_of(tool, spec)));
+        let compiled =
+            same.and_then(|entry| entry.tools.iter().find(|tool| tool.spec.name == spec.name && is_made_of(tool, spec)));
         if let Some(tool) = compiled {
             tools.push(tool.clone());
             continue;
@@ -173,10 +197,13 @@ fn is_made_of(tool: &ServedTool, spec: &ToolSpec) -> bool {
     made == *spec
 }
 
-fn config_problem(plugin: &Plugin, operator: &Operator, config: &serde_json::Map<String, serde_json::Value>) -> Result<Option<String>, Diagnostics> {
-    // These words can reach a model, so they name neither the file nor what is in it.
-    if operator.config_refused(plugin.manifest.name.as_str()) {
-        return Ok(Some("its file cannot be read".to_owned()));
+fn config_problem(
+    plugin: &Plugin,
+    operator: &Operator,
+    config: &serde_json::Map<String, serde_json::Value>,
+) -> Result<Option<String>, Diagnostics> {
+    if let Some(problem) = operator.config_problem(plugin.manifest.name.as_str()) {
+        return Ok(Some(problem));
     }
     let Some(schema) = &plugin.manifest.config_schema else { return Ok(None) };
     let schema = Schema::compile(schema).map_err(|error| {
@@ -185,6 +212,5 @@ fn config_problem(plugin: &Plugin, operator: &Operator, config: &serde_json::Map
         Diagnostics(vec![diagnostic])
     })?;
     let misfits = schema.check(&serde_json::Value::Object(config.clone())).err();
-    let say = |misfit: &super::Misfit| format!("at `{}`: expected {}", misfit.path, misfit.expected);
-    Ok(misfits.map(|misfits| misfits.iter().map(say).collect::<Vec<_>>().join("; ")))
+    Ok(misfits.map(|misfits| misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }

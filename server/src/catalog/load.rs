@@ -123,7 +123,8 @@ impl Loader {
         for plugins in by_name.into_values() {
             let mut plugins = plugins.into_iter();
             let Some(first) = plugins.next() else { continue };
-            let notes = plugins.map(|other| format!("shadows `{}` of {} in `{}`", other.manifest.name, other.source, other.root.display()));
+            let notes = plugins
+                .map(|other| format!("shadows `{}` of {} in `{}`", other.manifest.name, other.source, other.root.display()));
             found.plugins.push((first, notes.collect()));
         }
         Ok(found)

@@ -149,7 +149,8 @@ impl OutputSchema {
     pub(crate) fn compile(schema: &Map<String, Value>) -> Result<Self, SchemaProblem> {
         let compiled = Schema::compile(schema)?;
         let typed = schema.get("type").and_then(Value::as_str);
-        let object = typed == Some("object") || (typed.is_none() && !schema.contains_key("type") && schema.contains_key("properties"));
+        let object =
+            typed == Some("object") || (typed.is_none() && !schema.contains_key("type") && schema.contains_key("properties"));
         if object {
             let mut served = schema.clone();
             served.insert("type".to_owned(), json!("object"));
@@ -293,24 +294,25 @@ mod tests {
     use super::*;
 
     fn object(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().expect("an object")
+        let Value::Object(map) = value else { panic!("not an object: {value}") };
+        map
     }
 
-    fn check(schema: Value, value: Value, problems: &[&str]) {
-        let schema = Schema::compile(&object(schema)).expect("a schema");
-        let found = schema.check(&value).err().unwrap_or_default();
+    fn check(schema: &Value, value: &Value, problems: &[&str]) {
+        let schema = Schema::compile(&object(schema.clone())).expect("a schema");
+        let found = schema.check(value).err().unwrap_or_default();
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), problems);
     }
 
     #[test]
     fn says_where_what_was_expected_and_what_was_found() {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}, "u": {"enum": ["c", "f"]}}, "required": ["n"], "additionalProperties": false});
-        check(schema.clone(), json!({"n": 2}), &[]);
-        check(schema.clone(), json!({}), &["at `/n`: expected a value, because it is required, found nothing"]);
-        check(schema.clone(), json!({"n": "2"}), &["at `/n`: expected type integer, found \"2\""]);
-        check(schema.clone(), json!({"n": 0}), &["at `/n`: expected at least 1, found 0"]);
-        check(schema.clone(), json!({"n": 1, "u": "k"}), &["at `/u`: expected one of [\"c\",\"f\"], found \"k\""]);
-        check(schema, json!({"n": 1, "x": 1}), &["at `(the whole value)`: expected no other properties, found `x`"]);
+        check(&schema, &json!({"n": 2}), &[]);
+        check(&schema, &json!({}), &["at `/n`: expected a value, because it is required, found nothing"]);
+        check(&schema, &json!({"n": "2"}), &["at `/n`: expected type integer, found \"2\""]);
+        check(&schema, &json!({"n": 0}), &["at `/n`: expected at least 1, found 0"]);
+        check(&schema, &json!({"n": 1, "u": "k"}), &["at `/u`: expected one of [\"c\",\"f\"], found \"k\""]);
+        check(&schema, &json!({"n": 1, "x": 1}), &["at `(the whole value)`: expected no other properties, found `x`"]);
     }
 
     #[test]
@@ -340,7 +342,9 @@ mod tests {
 
     #[test]
     fn wraps_roots_that_are_not_objects_and_keeps_references() {
-        let list = object(json!({"$defs": {"n": {"type": "integer"}}, "type": "array", "items": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#"}]}}));
+        let list = object(
+            json!({"$defs": {"n": {"type": "integer"}}, "type": "array", "items": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#"}]}}),
+        );
         let output = OutputSchema::compile(&list).expect("a schema");
         assert!(output.wrapped);
         let served = Schema::compile(&output.served).expect("still a schema");

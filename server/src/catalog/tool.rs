@@ -34,12 +34,17 @@ impl ServedTool {
     ///
     /// # Errors
     /// The key of the schema that was refused, and why.
-    pub(crate) fn compile(plugin: &Arc<Plugin>, spec: &ToolSpec, args: &Map<String, Value>) -> Result<Self, (&'static str, SchemaProblem)> {
+    pub(crate) fn compile(
+        plugin: &Arc<Plugin>,
+        spec: &ToolSpec,
+        args: &Map<String, Value>,
+    ) -> Result<Self, (&'static str, SchemaProblem)> {
         let mut schema = args.clone();
         // Clients refuse a schema without it; a manifest that leaves it out can only have meant this.
         schema.entry("type").or_insert_with(|| json!("object"));
         let args = Schema::compile_arguments(&schema).map_err(|problem| ("args_schema", problem))?;
-        let output = spec.output_schema.as_ref().map(OutputSchema::compile).transpose().map_err(|problem| ("output_schema", problem))?;
+        let output =
+            spec.output_schema.as_ref().map(OutputSchema::compile).transpose().map_err(|problem| ("output_schema", problem))?;
         let name = ServedName::new(&plugin.manifest.name, &spec.name);
         let wire = wire_tool(&name, &plugin.manifest, spec, schema.clone(), output.as_ref());
         let json = Bytes::from(serde_json::to_vec(&wire).unwrap_or_default());
@@ -66,13 +71,20 @@ impl ServedTool {
     }
 }
 
-fn wire_tool(name: &ServedName, manifest: &Manifest, spec: &ToolSpec, schema: Map<String, Value>, output: Option<&OutputSchema>) -> Tool {
+fn wire_tool(
+    name: &ServedName,
+    manifest: &Manifest,
+    spec: &ToolSpec,
+    schema: Map<String, Value>,
+    output: Option<&OutputSchema>,
+) -> Tool {
     let annotations = ToolAnnotations::new()
         .read_only(spec.annotations.read_only)
         .destructive(spec.annotations.destructive && !spec.annotations.read_only)
         .idempotent(spec.annotations.idempotent)
         .open_world(spec.annotations.open_world);
-    let mut tool = Tool::new(name.as_str().to_owned(), clean_text(&spec.description).into_owned(), Arc::new(schema)).with_annotations(annotations);
+    let mut tool = Tool::new(name.as_str().to_owned(), clean_text(&spec.description).into_owned(), Arc::new(schema))
+        .with_annotations(annotations);
     if let Some(title) = &spec.title {
         tool = tool.with_title(one_line(title, 200));
     }

@@ -34,7 +34,10 @@ pub(crate) async fn bound(State(host): State<Arc<Host>>, request: Request, next:
         Ok(bytes) => bytes,
         Err(response) => return response,
     };
-    let json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
+    let json = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
     let response = next.run(Request::from_parts(parts, Body::from(bytes.clone()))).await;
     if json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         // rmcp calls a body that it cannot read a wrong media type, and says so in plain text.

@@ -64,7 +64,10 @@ impl Rules {
             .flat_map(|host| [false, true].map(|secure| Origin { secure, host: (*host).to_owned(), port: None }))
             .collect();
         for entry in origins {
-            ours.push(allowed_origin(entry).ok_or_else(|| bad(entry, "an origin such as `https://app.example.org` or `http://localhost:*`"))?);
+            ours.push(
+                allowed_origin(entry)
+                    .ok_or_else(|| bad(entry, "an origin such as `https://app.example.org` or `http://localhost:*`"))?,
+            );
         }
         Ok(Self { hosts: known, any_address: addresses.iter().any(|address| address.ip().is_unspecified()), origins: ours })
     }
@@ -83,7 +86,9 @@ impl Rules {
         let Some(origin) = only(headers, header::ORIGIN).and_then(parse_origin) else { return false };
         self.origins.iter().any(|ours| {
             let default = if ours.secure { 443 } else { 80 };
-            ours.secure == origin.secure && ours.host == origin.host && ours.port.is_none_or(|port| port == origin.port.unwrap_or(default))
+            ours.secure == origin.secure
+                && ours.host == origin.host
+                && ours.port.is_none_or(|port| port == origin.port.unwrap_or(default))
         })
     }
 
@@ -157,7 +162,8 @@ fn allowed_origin(entry: &str) -> Option<Origin> {
     match entry.strip_suffix(":*") {
         Some(base) => parse_origin(base).filter(|origin| origin.port.is_none()),
         // Without a port the scheme's own is meant, as in a browser's Origin.
-        None => parse_origin(entry).map(|origin| Origin { port: Some(origin.port.unwrap_or(if origin.secure { 443 } else { 80 })), ..origin }),
+        None => parse_origin(entry)
+            .map(|origin| Origin { port: Some(origin.port.unwrap_or(if origin.secure { 443 } else { 80 })), ..origin }),
     }
 }
 
@@ -168,7 +174,9 @@ impl Guard {
 
     fn refuse(&self, status: StatusCode, reason: &'static str, headers: &HeaderMap) -> Response {
         self.host.metrics.refused(reason);
-        let shown = |name| headers.get(name).map(|value: &HeaderValue| crate::clean::one_line(&String::from_utf8_lossy(value.as_bytes()), 120));
+        let shown = |name| {
+            headers.get(name).map(|value: &HeaderValue| crate::clean::one_line(&String::from_utf8_lossy(value.as_bytes()), 120))
+        };
         tracing::warn!(reason, host = shown(header::HOST), origin = shown(header::ORIGIN), "request refused");
         (status, [(header::CONNECTION, "close")], reason).into_response()
     }
@@ -201,7 +209,8 @@ pub(crate) async fn check_token(State(guard): State<Guard>, mut request: Request
             next.run(request).await
         }
         Err(challenge) => {
-            let mut response: Response<Body> = guard.refuse(StatusCode::UNAUTHORIZED, "token missing or unknown", request.headers());
+            let mut response: Response<Body> =
+                guard.refuse(StatusCode::UNAUTHORIZED, "token missing or unknown", request.headers());
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             response
         }
@@ -314,7 +323,12 @@ mod tests {
         ] {
             assert!(origin(&rules, &[ours.as_bytes()]), "{ours}");
         }
-        for foreign in ["https://app.example.org:8443", "http://app.example.org", "https://tools.example.org:8080", "https://x.app.example.org"] {
+        for foreign in [
+            "https://app.example.org:8443",
+            "http://app.example.org",
+            "https://tools.example.org:8080",
+            "https://x.app.example.org",
+        ] {
             assert!(!origin(&rules, &[foreign.as_bytes()]), "{foreign}");
         }
     }
@@ -325,7 +339,17 @@ mod tests {
         for ours in ["localhost", "localhost:7337", "LOCALHOST:1", "127.0.0.1:7337", "[::1]:7337"] {
             assert!(host(&local, ours), "{ours}");
         }
-        for foreign in ["evil.com", "evil.com:7337", "localhost.evil.com", "localhost:x", "192.168.1.2", "user@localhost", "localhost.", "[::1", ""] {
+        for foreign in [
+            "evil.com",
+            "evil.com:7337",
+            "localhost.evil.com",
+            "localhost:x",
+            "192.168.1.2",
+            "user@localhost",
+            "localhost.",
+            "[::1",
+            "",
+        ] {
             assert!(!host(&local, foreign), "{foreign}");
         }
         let wide = rules("0.0.0.0:7337", &["tools.example.org"], &[]);
@@ -349,7 +373,12 @@ mod tests {
 
     #[test]
     fn refuses_lists_that_could_never_match() {
-        for (hosts, origins) in [(vec!["http://x".to_owned()], vec![]), (vec!["x:80".to_owned()], vec![]), (vec![], vec!["x".to_owned()]), (vec![], vec!["null".to_owned()])] {
+        for (hosts, origins) in [
+            (vec!["http://x".to_owned()], vec![]),
+            (vec!["x:80".to_owned()], vec![]),
+            (vec![], vec!["x".to_owned()]),
+            (vec![], vec!["null".to_owned()]),
+        ] {
             assert!(Rules::new(&[], &hosts, &origins).is_err(), "{hosts:?} {origins:?}");
         }
     }

@@ -93,7 +93,11 @@ pub(crate) async fn open(State(sessions): State<SseSessions>, Extension(caller):
         event.map(|event| (event, (output, guard, closed)))
     });
     let body = Body::from_stream(stream::iter([first]).chain(events).map(Ok::<_, io::Error>));
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache"), (header::HeaderName::from_static("x-accel-buffering"), "no")];
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
     (headers, body).into_response()
 }
 
@@ -128,19 +132,24 @@ pub(crate) async fn message(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let json = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
+    let json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
     if !json {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json").into_response();
     }
     // A session belongs to whoever opened it; to anyone else it does not exist.
-    let session = target.ok().and_then(|Query(target)| sessions.lock().get(&target.session_id).cloned()).filter(|session| session.caller == caller);
+    let session = target
+        .ok()
+        .and_then(|Query(target)| sessions.lock().get(&target.session_id).cloned())
+        .filter(|session| session.caller == caller);
     let Some(session) = session else { return (StatusCode::NOT_FOUND, "no such session").into_response() };
     let bytes = match read(body).await {
         Ok(bytes) => bytes,
         Err(response) => return response,
     };
     match decode(&bytes) {
-        Incoming::Message(message) => match session.input.send(message).await {
+        Incoming::Message(message) => match session.input.send(*message).await {
             Ok(()) => (StatusCode::ACCEPTED, "Accepted").into_response(),
             Err(_) => (StatusCode::GONE, "the session has ended").into_response(),
         },

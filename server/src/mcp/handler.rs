@@ -7,11 +7,11 @@ use policy::{SessionId, TraceId};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod, CompleteRequestParams, CompleteResult,
-        CustomRequest, CustomResult, DiscoverResult, Implementation, ListPromptsRequestMethod, ListPromptsResult,
-        ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
-        MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities, ServerConfig,
-        SubscriptionFilter, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod, CompleteRequestParams,
+        CompleteResult, CustomRequest, CustomResult, DiscoverResult, Implementation, ListPromptsRequestMethod, ListPromptsResult,
+        ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
+        ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
+        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -76,7 +76,11 @@ impl Endpoint {
     }
 
     /// The session of a request, and whether the caller is to get a handle with the result.
-    fn session(&self, context: &RequestContext<RoleServer>, caller: &Caller) -> Result<(Option<SessionId>, bool), CallToolResult> {
+    fn session(
+        &self,
+        context: &RequestContext<RoleServer>,
+        caller: &Caller,
+    ) -> Result<(Option<SessionId>, bool), Box<CallToolResult>> {
         if let Channel::Connection { session, .. } = &self.channel {
             return Ok((Some(session.clone()), false));
         }
@@ -90,19 +94,25 @@ impl Endpoint {
                 let session = handle.as_str().and_then(|handle| self.host.sessions.verify(handle, caller.name()));
                 match session.filter(|session| self.host.stateless.is_open(session)) {
                     Some(session) => Ok((Some(session), true)),
-                    None => Err(wire::error_result(&format!(
+                    None => Err(Box::new(wire::error_result(&format!(
                         "{}: the session has ended, or its handle was not made for this caller\nhint: leave `{META_KEY}` out to begin a new session",
                         Code::BadSession.as_str()
-                    ))),
+                    )))),
                 }
             }
         }
     }
 
-    async fn call(&self, name: String, args: Map<String, Value>, caller: Caller, context: &RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+    async fn call(
+        &self,
+        name: String,
+        args: Map<String, Value>,
+        caller: Caller,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
         let (session, handle) = match self.session(context, &caller) {
             Ok(session) => session,
-            Err(result) => return Ok(result),
+            Err(result) => return Ok(*result),
         };
         let trace = context.meta.0.get_traceparent().filter(|trace| is_traceparent(trace)).map(|trace| TraceId(trace.into()));
         let request = CallRequest { name: name.clone(), args, session: session.clone(), trace, caller: caller.clone() };
@@ -183,7 +193,11 @@ impl ServerHandler for Endpoint {
         self.host.catalog().tool(name).map(|tool| tool.wire.clone())
     }
 
-    async fn list_tools(&self, request: Option<PaginatedRequestParams>, context: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context);
         let catalog = self.host.catalog();
         let list = catalog.lists.of(&catalog, self.view, &caller);
@@ -192,13 +206,18 @@ impl ServerHandler for Endpoint {
             .page(cursor.as_deref(), catalog.lists.page_size(), &catalog.lists.splices)
             .ok_or_else(|| wire::protocol_error(Code::InvalidParams, "the cursor is not one of this list"))?;
         let scope = if caller.is_limited() { CacheScope::Private } else { CacheScope::Public };
-        let mut result = ListToolsResult::with_all_items(page.stand_in.into_iter().collect()).with_ttl_ms(LIST_TTL_MS).with_cache_scope(scope);
+        let mut result =
+            ListToolsResult::with_all_items(page.stand_in.into_iter().collect()).with_ttl_ms(LIST_TTL_MS).with_cache_scope(scope);
         result.next_cursor = page.next_cursor;
         self.sign(&mut result.meta, &context);
         Ok(result)
     }
 
-    async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
         let caller = self.caller(&context);
         let args = request.arguments.unwrap_or_default();
         let name = request.name.into_owned();
@@ -238,15 +257,27 @@ impl ServerHandler for Endpoint {
 
     // rmcp answers the following with empty lists, although nothing of the kind is declared.
 
-    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
         Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
     }
 
-    async fn list_resources(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListResourcesResult, ErrorData> {
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
         Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
     }
 
-    async fn list_resource_templates(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListResourceTemplatesResult, ErrorData> {
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
         Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
     }
 
@@ -255,7 +286,11 @@ impl ServerHandler for Endpoint {
     }
 
     /// Requests that rmcp does not know, and requests of ours whose parameters do not fit.
-    async fn on_custom_request(&self, request: CustomRequest, _context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
         let method = crate::clean::one_line(&request.method, 80);
         const OURS: [&str; 6] = ["initialize", "ping", "server/discover", "tools/list", "tools/call", "subscriptions/listen"];
         if OURS.contains(&request.method.as_str()) {

@@ -11,7 +11,10 @@ use std::{
 use axum::body::Bytes;
 use rmcp::{
     RoleServer,
-    model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta as _, JsonRpcMessage, ProtocolVersion, RequestId, ServerJsonRpcMessage},
+    model::{
+        ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta as _, JsonRpcMessage, ProtocolVersion, RequestId,
+        ServerJsonRpcMessage,
+    },
     transport::Transport,
 };
 use serde_json::{Value, json};
@@ -31,7 +34,7 @@ const MAX_OPEN: usize = 1_024;
 
 /// What an incoming message is, or how it is answered at once.
 pub(crate) enum Incoming {
-    Message(ClientJsonRpcMessage),
+    Message(Box<ClientJsonRpcMessage>),
     Reply(Vec<u8>),
     Nothing,
 }
@@ -43,7 +46,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Incoming {
         return Incoming::Nothing;
     }
     match serde_json::from_slice(bytes) {
-        Ok(message) => Incoming::Message(message),
+        Ok(message) => Incoming::Message(Box::new(message)),
         Err(error) => refuse(bytes, &error),
     }
 }
@@ -52,10 +55,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Incoming {
 fn refuse(bytes: &[u8], error: &serde_json::Error) -> Incoming {
     let value: Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
-        Err(error) => return Incoming::Reply(reply(&Value::Null, Code::ParseError, &format!("the message is not JSON: {}", one_line(&error.to_string(), 200)))),
+        Err(error) => {
+            return Incoming::Reply(reply(
+                &Value::Null,
+                Code::ParseError,
+                &format!("the message is not JSON: {}", one_line(&error.to_string(), 200)),
+            ));
+        }
     };
     match &value {
-        Value::Array(_) => Incoming::Reply(reply(&Value::Null, Code::InvalidRequest, "batches are not accepted: send one message at a time")),
+        Value::Array(_) => {
+            Incoming::Reply(reply(&Value::Null, Code::InvalidRequest, "batches are not accepted: send one message at a time"))
+        }
         Value::Object(map) if map.contains_key("method") && !map.contains_key("id") => Incoming::Nothing,
         _ => {
             let id = value.get("id").filter(|id| id.is_string() || id.is_i64() || id.is_u64()).cloned().unwrap_or_default();
@@ -250,7 +261,11 @@ where
                 }
                 Line::TooLong => {
                     tracing::warn!(limit = MAX_LINE, "a line is too long and was thrown away");
-                    self.replies.push_back(reply(&Value::Null, Code::TooLarge, &format!("a message has more than {MAX_LINE} bytes")));
+                    self.replies.push_back(reply(
+                        &Value::Null,
+                        Code::TooLarge,
+                        &format!("a message has more than {MAX_LINE} bytes"),
+                    ));
                 }
                 Line::Whole => {
                     let decoded = decode(&self.line);
@@ -259,7 +274,7 @@ where
                     match decoded {
                         Incoming::Message(message) if self.opening.lets(&message) => {
                             self.track(&message);
-                            return Some(message);
+                            return Some(*message);
                         }
                         Incoming::Message(_) => tracing::debug!("a message before the handshake was ignored"),
                         Incoming::Reply(bytes) => self.replies.push_back(bytes),

@@ -34,8 +34,10 @@ pub(crate) struct Lists {
     page_size: usize,
     pub(crate) splices: Arc<Splices>,
     /// By view and coverage; the caller is kept so that its key stays its own.
-    cache: Mutex<HashMap<(View, usize), (Caller, Arc<ToolList>)>>,
+    cache: Mutex<HashMap<(View, usize), Kept>>,
 }
+
+type Kept = (Caller, Arc<ToolList>);
 
 impl Lists {
     pub(crate) fn new(settings: &Settings) -> Result<Self, StartError> {

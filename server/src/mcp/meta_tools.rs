@@ -45,7 +45,11 @@ fn definition(name: &'static str, view: View, tools: &[&Arc<ServedTool>]) -> Too
         _ => ("Call a tool that search_tools found, by its name, with arguments that fit its inputSchema.".to_owned(), call_schema()),
     };
     let reads = name != CALL;
-    let annotations = ToolAnnotations::new().read_only(reads).destructive(!reads).idempotent(reads).open_world(matches!(name, CALL | CALL_READ_ONLY));
+    let annotations = ToolAnnotations::new()
+        .read_only(reads)
+        .destructive(!reads)
+        .idempotent(reads)
+        .open_world(matches!(name, CALL | CALL_READ_ONLY));
     let mut meta = MetaObject::new();
     meta.0.insert("anthropic/alwaysLoad".to_owned(), json!(true));
     let mut tool = Tool::new(name, description, Arc::new(object(schema))).with_annotations(annotations).with_meta(meta);
@@ -74,11 +78,14 @@ fn search_description(view: View, tools: &[&Arc<ServedTool>]) -> String {
     }
     let mut ranked: Vec<(&str, usize)> = categories.into_iter().collect();
     ranked.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let areas: Vec<String> = ranked.iter().take(CATEGORIES).map(|(name, count)| format!("{} ({count})", one_line(name, 40))).collect();
+    let areas: Vec<String> =
+        ranked.iter().take(CATEGORIES).map(|(name, count)| format!("{} ({count})", one_line(name, 40))).collect();
     let more = if ranked.len() > CATEGORIES { ", and more" } else { "" };
     let how = match view {
         View::All => "Call what is found by its own name.",
-        View::Search => "Call what is found with call_read_only_tool where its annotations say readOnlyHint, else with call_tool.",
+        View::Search => {
+            "Call what is found with call_read_only_tool where its annotations say readOnlyHint, else with call_tool."
+        }
     };
     format!(
         "Find the right tool among {} tools of {} plugins by what you want to do, in plain words. Areas: {}{more}. {how}",
@@ -169,7 +176,10 @@ fn check(name: &str, view: View, args: &Map<String, Value>) -> Result<(), String
     let schema = crate::Schema::compile(&tool.input_schema).map_err(|error| format!("internal: {error}"))?;
     schema.check(&Value::Object(args.clone())).map_err(|problems| {
         let list: Vec<String> = problems.iter().map(|problem| format!("\n- {problem}")).collect();
-        format!("bad_arguments: the arguments do not fit the tool's schema{}\nhint: the inputSchema of `{name}` says what fits", list.concat())
+        format!(
+            "bad_arguments: the arguments do not fit the tool's schema{}\nhint: the inputSchema of `{name}` says what fits",
+            list.concat()
+        )
     })
 }
 
@@ -180,7 +190,11 @@ async fn search(host: &Arc<Host>, view: View, caller: &Caller, args: &Map<String
     let reply = host
         .search(SearchRequest {
             query: query.clone(),
-            limit: args.get("limit").and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT),
+            limit: args
+                .get("limit")
+                .and_then(Value::as_u64)
+                .and_then(|limit| usize::try_from(limit).ok())
+                .unwrap_or(DEFAULT_LIMIT),
             detail: match args.get("detail").and_then(Value::as_str) {
                 Some("names") => Detail::Names,
                 Some("brief") => Detail::Brief,
@@ -195,7 +209,8 @@ async fn search(host: &Arc<Host>, view: View, caller: &Caller, args: &Map<String
             caller: caller.clone(),
         })
         .await;
-    let mut answer = json!({"query": one_line(&query, 500), "tools": reply.tools, "total": reply.total, "mode": reply.mode.as_str()});
+    let mut answer =
+        json!({"query": one_line(&query, 500), "tools": reply.tools, "total": reply.total, "mode": reply.mode.as_str()});
     if let (Some(best), Some(answer)) = (reply.tools.first(), answer.as_object_mut()) {
         let arguments = best.example.clone().map_or_else(|| json!({}), Value::Object);
         let call = match view {
@@ -226,17 +241,21 @@ fn unknown(host: &Host, caller: &Caller, name: &str) -> CallToolResult {
 fn forward(host: &Host, view: View, caller: &Caller, through: &str, name: String, args: &Map<String, Value>) -> Request {
     // Itself would be a loop, the others are a tool of their own already.
     if names(View::Search).contains(&name.as_str()) || names(view).contains(&name.as_str()) {
-        return Request::Answer(error_result(&format!("bad_arguments: `{through}` does not call `{name}`\nhint: call `{name}` directly")));
+        return Request::Answer(error_result(&format!(
+            "bad_arguments: `{through}` does not call `{name}`\nhint: call `{name}` directly"
+        )));
     }
     let catalog = host.catalog();
     let tool = catalog.tool(&name).filter(|_| caller.covers(&name));
     match tool {
         None if !catalog.knows(&name) || !caller.covers(&name) => Request::Answer(unknown(host, caller, &name)),
-        Some(tool) if through == CALL_READ_ONLY && !tool.read_only() => Request::Answer(error_result(&format!(
-            "denied: `{name}` is not annotated as read-only\nhint: call it with `{CALL}`"
-        ))),
+        Some(tool) if through == CALL_READ_ONLY && !tool.read_only() => {
+            Request::Answer(error_result(&format!("denied: `{name}` is not annotated as read-only\nhint: call it with `{CALL}`")))
+        }
         // A tool that is withheld says through the pipeline which key is missing.
-        None if through == CALL_READ_ONLY => Request::Answer(error_result(&format!("denied: `{name}` is not served\nhint: ask the operator"))),
+        None if through == CALL_READ_ONLY => {
+            Request::Answer(error_result(&format!("denied: `{name}` is not served\nhint: ask the operator")))
+        }
         _ => Request::Forward { name, args: args.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default() },
     }
 }

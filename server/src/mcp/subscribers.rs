@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rmcp::{RoleServer, service::{Peer, SubscriptionSink}};
+use rmcp::{
+    RoleServer,
+    service::{Peer, SubscriptionSink},
+};
 
 /// A client that does not take its notification for this long misses it.
 const SEND: Duration = Duration::from_secs(5);

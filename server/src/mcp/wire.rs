@@ -47,7 +47,7 @@ pub(crate) fn failure_text(name: &str, outcome: &CallOutcome) -> String {
             let hint = hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
             return format!("{outcome}{detail}{hint}");
         }
-        CallOutcome::Denied(_) => "only the operator of this server can grant what is missing: ask the operator".to_owned(),
+        CallOutcome::Denied(_) => policy::ASK_THE_OPERATOR.to_owned(),
         CallOutcome::NotCovered => "ask the operator for a token that covers it".to_owned(),
         CallOutcome::BadArguments(_) => format!("`get_tool_details` with the name `{name}` shows the schema"),
         CallOutcome::UnknownTool(nearest) if nearest.is_empty() => "`search_tools` finds tools by what they do".to_owned(),
@@ -79,7 +79,9 @@ fn block(content: Content) -> ContentBlock {
         Content::Resource { uri, mime, text, blob } => {
             let contents = match blob {
                 Some(blob) => ResourceContents::BlobResourceContents { uri, mime_type: mime, blob, meta: None },
-                None => ResourceContents::TextResourceContents { uri, mime_type: mime, text: text.unwrap_or_default(), meta: None },
+                None => {
+                    ResourceContents::TextResourceContents { uri, mime_type: mime, text: text.unwrap_or_default(), meta: None }
+                }
             };
             ContentBlock::resource(contents)
         }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::server::{CallOutcome, CallRequest, Host};
 use executor_api::{Content, Executor as _, FailureKind, Frame, ToolFailure, ToolOutcome, ToolOutput};
 use serde_json::{Map, Value, json};
-use crate::server::{CallOutcome, CallRequest, Host};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Bench, Home, connect, error_text, host, structured, text, text_plugin, tool, within};
 
 fn args(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap()
+    let Value::Object(map) = value else { panic!("not an object: {value}") };
+    map
 }
 
 async fn call(host: &Arc<Host>, name: &str, arguments: Value) -> CallOutcome {
@@ -40,7 +41,10 @@ async fn output_must_fit_its_schema() {
     client.initialize("2025-11-25").await;
     let list = client.request("tools/list", json!({})).await;
     let served = list["result"]["tools"].as_array().unwrap().last().unwrap()["outputSchema"].clone();
-    assert_eq!(served, json!({"type": "object", "properties": {"result": {"type": "array", "items": {"type": "integer"}}}, "required": ["result"]}));
+    assert_eq!(
+        served,
+        json!({"type": "object", "properties": {"result": {"type": "array", "items": {"type": "integer"}}}, "required": ["result"]})
+    );
     let good = client.call("texts__count", json!({"text": "good"})).await;
     assert_eq!(good["result"]["structuredContent"], json!({"result": [1, 2]}));
     assert!(error_text(&client.call("texts__count", json!({"text": "bad"})).await).starts_with("bad_output: "));
@@ -92,22 +96,32 @@ async fn a_result_has_a_size() {
     let mut settings = home.settings();
     settings.max_output_bytes = 1_000;
     let host = host(settings, &bench).await;
-    assert!(matches!(call(&host, "texts__count", json!({"text": "400"})).await, CallOutcome::Completed(output) if output.content.len() == 2));
-    assert!(matches!(call(&host, "texts__count", json!({"text": "401"})).await, CallOutcome::Failed(failure) if failure.kind == FailureKind::OutputTooLarge));
+    assert!(
+        matches!(call(&host, "texts__count", json!({"text": "400"})).await, CallOutcome::Completed(output) if output.content.len() == 2)
+    );
+    assert!(
+        matches!(call(&host, "texts__count", json!({"text": "401"})).await, CallOutcome::Failed(failure) if failure.kind == FailureKind::OutputTooLarge)
+    );
 }
 
 #[tokio::test]
 async fn a_panic_costs_the_call_alone() {
     let bench = Bench::texts().on("texts__shout", |_, _| async move { panic!("a fault of the executor") });
     let (_home, host) = host_with(&text_plugin(), &bench).await;
-    assert!(matches!(call(&host, "texts__shout", json!({"text": "x"})).await, CallOutcome::Failed(failure) if failure.kind == FailureKind::Internal && !failure.message.contains("executor")));
+    assert!(
+        matches!(call(&host, "texts__shout", json!({"text": "x"})).await, CallOutcome::Failed(failure) if failure.kind == FailureKind::Internal && !failure.message.contains("executor"))
+    );
     assert!(matches!(call(&host, "texts__count", json!({"text": "x"})).await, CallOutcome::Completed(_)));
 }
 
 #[tokio::test]
 async fn failures_are_text_with_the_hint_last() {
     let bench = Bench::default().on("texts__count", |_, _| async move {
-        ToolOutcome::Failed(ToolFailure::new(FailureKind::Raised, "ValueError: no").with_detail("main.py:3 in run").with_hint("try\u{1b}[1m less"))
+        ToolOutcome::Failed(
+            ToolFailure::new(FailureKind::Raised, "ValueError: no")
+                .with_detail("main.py:3 in run")
+                .with_hint("try\u{1b}[1m less"),
+        )
     });
     let (_home, host) = host_with(&text_plugin(), &bench).await;
     let (mut client, ..) = connect(&host);
@@ -168,7 +182,8 @@ async fn an_executor_that_overruns_is_given_up() {
     let mut settings = home.settings();
     settings.frozen = true;
     let host = Host::assemble(settings, Arc::new(bench)).unwrap();
-    let outcome = host.call(CallRequest::local("texts__count", args(json!({"text": "x"}))), None, CancellationToken::new()).await.outcome;
+    let outcome =
+        host.call(CallRequest::local("texts__count", args(json!({"text": "x"}))), None, CancellationToken::new()).await.outcome;
     assert!(matches!(outcome, CallOutcome::Failed(failure) if failure.kind == FailureKind::TimedOut));
 }
 
@@ -177,7 +192,10 @@ async fn a_runtime_that_is_not_built_is_refused_by_name() {
     let yaml = format!("runtime: wasm\nmcps:\n{}", tool("count", "Count").replace("    class_name: Tool\n", ""));
     let (_home, host) = host_with(&yaml, &Bench::texts()).await;
     let outcome = call(&host, "texts__count", json!({"text": "x"})).await;
-    assert!(matches!(&outcome, CallOutcome::Failed(failure) if failure.kind == FailureKind::Unsupported && failure.message.contains("wasm")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, CallOutcome::Failed(failure) if failure.kind == FailureKind::Unsupported && failure.message.contains("wasm")),
+        "{outcome:?}"
+    );
     assert!(host.catalog().tools.is_empty());
 }
 
@@ -189,6 +207,10 @@ async fn the_scripted_executor_of_the_contract_works_too() {
     assert_eq!(scripted.states().len(), 0);
     let host = Host::assemble(home.settings(), Arc::new(scripted)).unwrap();
     within("ready", host.ready()).await;
-    assert!(matches!(call(&host, "texts__count", json!({"text": "x"})).await, CallOutcome::Completed(output) if output.structured == Some(json!({"result": 7}))));
-    assert!(matches!(call(&host, "texts__shout", json!({"text": "x"})).await, CallOutcome::Failed(failure) if failure.kind == FailureKind::Unsupported));
+    assert!(
+        matches!(call(&host, "texts__count", json!({"text": "x"})).await, CallOutcome::Completed(output) if output.structured == Some(json!({"result": 7})))
+    );
+    assert!(
+        matches!(call(&host, "texts__shout", json!({"text": "x"})).await, CallOutcome::Failed(failure) if failure.kind == FailureKind::Unsupported)
+    );
 }

@@ -31,7 +31,10 @@ async fn a_broken_plugin_is_broken_alone() {
     let home = Home::new();
     home.plugin("texts", &text_plugin());
     home.write("plugins/unparsable/plugin.yaml", "name: [");
-    home.plugin("badschema", "mcps:\n  - {name: a, description: A, class_name: A, args_schema: {type: object, properties: {x: {type: nonsense}}}}\n");
+    home.plugin(
+        "badschema",
+        "mcps:\n  - {name: a, description: A, class_name: A, args_schema: {type: object, properties: {x: {type: nonsense}}}}\n",
+    );
     home.plugin("fetching", "mcps:\n  - {name: a, description: A, class_name: A, args_schema: {type: object, properties: {x: {$ref: 'http://127.0.0.1:1/s.json'}}}}\n");
     home.plugin("escaping", &text_plugin());
     symlink("/etc/hostname", home.path("plugins/escaping/data.txt")).unwrap();
@@ -51,7 +54,13 @@ async fn a_broken_plugin_is_broken_alone() {
 async fn folders_win_over_the_store_and_the_store_over_the_bundled() {
     let home = Home::new();
     for (folder, word) in [("bundled", "bundled"), ("store", "store"), ("plugins", "folder"), ("second", "second")] {
-        home.write(&format!("{folder}/texts/plugin.yaml"), &crate::support::manifest("texts", &format!("category: {word}\n{}", text_plugin().replace("category: text_processing\n", ""))));
+        home.write(
+            &format!("{folder}/texts/plugin.yaml"),
+            &crate::support::manifest(
+                "texts",
+                &format!("category: {word}\n{}", text_plugin().replace("category: text_processing\n", "")),
+            ),
+        );
     }
     home.write("bundled/only/plugin.yaml", &crate::support::manifest("only", &text_plugin()));
     let mut settings = home.settings();
@@ -77,7 +86,9 @@ async fn a_plugin_without_its_grant_is_neither_listed_nor_found_nor_run() {
     home.plugin("texts", &format!("requires_network: true\n{}", text_plugin()));
     let host = host(home.settings(), &Bench::texts()).await;
     assert!(served(&host).is_empty());
-    assert!(matches!(&host.catalog().plugins[0].availability, Availability::Withheld(missing) if matches!(missing[..], [Missing::Grant { .. }])));
+    assert!(
+        matches!(&host.catalog().plugins[0].availability, Availability::Withheld(missing) if matches!(missing[..], [Missing::Grant { .. }]))
+    );
     let (mut client, ..) = connect(&host);
     client.initialize("2025-11-25").await;
     assert_eq!(client.names().await, ["search_tools", "get_tool_details"]);
@@ -166,7 +177,10 @@ async fn secrets_and_configuration_are_read_checked_and_bounded() {
     home.write("config/secrets/texts/KEY", "hush\n");
     home.mode("config/secrets/texts", 0o700);
     home.mode("config/secrets/texts/KEY", 0o640);
-    until("the refusal", || host.catalog().operator.problems.iter().any(|problem| problem.error.to_string().contains("mode 0600"))).await;
+    until("the refusal", || {
+        host.catalog().operator.problems.iter().any(|problem| problem.error.to_string().contains("mode 0600"))
+    })
+    .await;
     assert!(missing(&host).contains("secret `KEY`"));
     home.mode("config/secrets/texts/KEY", 0o600);
     until("the secret", || missing(&host) == "Served").await;
@@ -176,11 +190,14 @@ async fn secrets_and_configuration_are_read_checked_and_bounded() {
     home.write("config/config/texts.yaml", "limit: many\n");
     until("the misfit", || missing(&host).contains("/limit")).await;
     home.write("config/config/texts.yaml", "limit: [\n");
-    until("the malformed file", || missing(&host).contains("its file cannot be read")).await;
+    until("the malformed file", || missing(&host).contains("texts.yaml")).await;
     let denied = error_text(&client.call("texts__count", json!({"text": "x"})).await);
     let folder = home.folder.path().display().to_string();
-    assert!(denied.contains("configuration") && !denied.contains(&folder) && !denied.contains("limit"), "{denied}");
-    assert!(host.catalog().operator.problems.iter().any(|problem| problem.error.to_string().contains(&folder)), "the operator sees the file");
+    assert!(denied.contains("configuration") && !denied.contains(&folder), "{denied}");
+    assert!(
+        host.catalog().operator.problems.iter().any(|problem| problem.error.to_string().contains(&folder)),
+        "the operator sees the file"
+    );
 }
 
 #[tokio::test]
@@ -193,7 +210,8 @@ async fn an_edit_is_served_told_in_both_eras_and_retires_the_old_code() {
     let (mut older, ..) = connect(&host);
     older.initialize("2025-11-25").await;
     let (mut newer, ..) = connect(&host);
-    let subscription = newer.begin("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}, "_meta": stateless()})).await;
+    let subscription =
+        newer.begin("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}, "_meta": stateless()})).await;
     newer.hear("notifications/subscriptions/acknowledged").await;
     // Code alone: the list stays, the processes go.
     home.write("plugins/texts/main.py", "two");
@@ -236,10 +254,16 @@ async fn a_tool_without_a_schema_is_listed_once_it_has_one() {
     home.plugin("texts", &format!("{bare}{}", tool("count", "Count")));
     home.plugin("failing", &bare);
     let bench = Bench::default().on("texts__bare", |_, _| async move { text("ran") });
-    let mut specs = manifest_schema::parse("x", &crate::support::manifest("texts", &format!("{bare}{}", tool("count", "Count")))).unwrap().mcps;
+    let mut specs = manifest_schema::parse("x", &crate::support::manifest("texts", &format!("{bare}{}", tool("count", "Count"))))
+        .unwrap()
+        .mcps;
     specs[0].args_schema = json!({"type": "object"}).as_object().cloned();
     bench.prepared.lock().unwrap().insert("texts".to_owned(), Ok(specs));
-    bench.prepared.lock().unwrap().insert("failing".to_owned(), Err(ToolFailure::new(FailureKind::LoadFailed, "ImportError: nothing")));
+    bench
+        .prepared
+        .lock()
+        .unwrap()
+        .insert("failing".to_owned(), Err(ToolFailure::new(FailureKind::LoadFailed, "ImportError: nothing")));
     let host = Host::assemble(home.settings(), Arc::new(bench)).unwrap();
     host.ready().await;
     assert_eq!(served(&host), ["texts__bare", "texts__count"]);
@@ -260,7 +284,9 @@ async fn a_plugin_granted_under_a_higher_level_does_not_run_at_a_lower() {
     until("the grant", || served(&strong).len() == 2).await;
     let bench = Bench { level: Some(Level::L1), ..Bench::texts() };
     let weak = host(home.settings(), &bench).await;
-    assert!(matches!(&weak.catalog().plugins[0].availability, Availability::Withheld(missing) if matches!(missing[..], [Missing::Level { .. }])));
+    assert!(
+        matches!(&weak.catalog().plugins[0].availability, Availability::Withheld(missing) if matches!(missing[..], [Missing::Level { .. }]))
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! What a list of a thousand tools costs: ours, and rmcp's way of making it. A measurement, run by hand:
 //! `cargo test --release -p pegboard-server -- --ignored cost --nocapture`.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rmcp::model::{ListToolsResult, Tool};
 use serde_json::{Value, json};
@@ -19,12 +22,23 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stderr, reason = "a measurement is printed")]
 async fn the_cost_of_a_long_list() {
     let home = Home::new();
     for number in 0..TOOLS / 4 {
-        let tools: String = (0..4).map(|n| tool(&format!("tool{n}"), &format!("Does thing {n} of plugin {number}, which is described in a sentence of usual length, and takes a text"))).collect();
-        home.plugin(&format!("plugin{number}"), &format!("category: shelf{}\nkeywords: [some, words, for, searching]\nmcps:\n{tools}", number % 9));
+        let tools: String = (0..4)
+            .map(|n| {
+                tool(
+                    &format!("tool{n}"),
+                    &format!(
+                        "Does thing {n} of plugin {number}, which is described in a sentence of usual length, and takes a text"
+                    ),
+                )
+            })
+            .collect();
+        home.plugin(
+            &format!("plugin{number}"),
+            &format!("category: shelf{}\nkeywords: [some, words, for, searching]\nmcps:\n{tools}", number % 9),
+        );
     }
     let started = Instant::now();
     let host = host(home.settings(), &Bench::default()).await;
@@ -45,7 +59,8 @@ async fn the_cost_of_a_long_list() {
     let (headers, body) = modern("tools/list", json!({}));
     let mut all = vec![("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
     all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let request = String::from_utf8(web.head("POST", "/mcp", &all, body.len())).unwrap().replace("connection: close\r\n", "") + &body;
+    let request =
+        String::from_utf8(web.head("POST", "/mcp", &all, body.len())).unwrap().replace("connection: close\r\n", "") + &body;
     let mut stream = tokio::net::TcpStream::connect(web.address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut https = Vec::new();

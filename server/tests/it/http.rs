@@ -5,7 +5,10 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::mpsc};
 
 use crate::{
     server::{HttpServer, HttpSettings, ServeError, Tokens},
-    support::{Answer, Bench, Home, error_text, host, modern, read_answer, structured, text, text_plugin, texts, tokens, tool_names, until, web, within},
+    support::{
+        Answer, Bench, Home, error_text, host, modern, read_answer, structured, text, text_plugin, texts, tokens, tool_names,
+        until, web, within,
+    },
 };
 
 const ROUTES: [(&str, &str); 9] = [
@@ -25,6 +28,7 @@ fn initialize(version: &str) -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).to_string()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that a call reads like the message it makes")]
 fn request(id: i64, method: &str, params: Value) -> String {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
 }
@@ -61,12 +65,15 @@ async fn serves_the_older_eras_in_sessions() {
         assert_eq!((answer.status, &answer.json()["result"]["protocolVersion"]), (200, &json!(version)));
         let session = answer.headers["mcp-session-id"].clone();
         let headers = [("mcp-session-id", session.as_str()), ("mcp-protocol-version", version)];
-        let answer = web.post("/mcp", &headers, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string()).await;
+        let answer =
+            web.post("/mcp", &headers, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string()).await;
         assert_eq!(answer.status, 202);
         let answer = web.post("/mcp", &headers, &request(2, "tools/list", json!({}))).await;
         assert_eq!(answer.headers["content-type"], "text/event-stream");
         assert_eq!(tool_names(&answer.json()).len(), 4);
-        let answer = web.post("/mcp", &headers, &request(3, "tools/call", json!({"name": "texts__shout", "arguments": {"text": "hi"}}))).await;
+        let answer = web
+            .post("/mcp", &headers, &request(3, "tools/call", json!({"name": "texts__shout", "arguments": {"text": "hi"}})))
+            .await;
         assert_eq!(answer.json()["result"]["content"][0]["text"], "HI");
         assert_eq!(web.request("DELETE", "/mcp", &headers, b"").await.status, 202);
         until("the end of the session", || bench.logged().contains(&format!("end {session}"))).await;
@@ -96,7 +103,12 @@ async fn foreign_hosts_and_origins_reach_no_route() {
         }
     }
     // The same requests from here.
-    for ours in [vec![], vec![("origin", "http://localhost:5173")], vec![("origin", "https://app.example.org")], vec![("host", "localhost:1")]] {
+    for ours in [
+        vec![],
+        vec![("origin", "http://localhost:5173")],
+        vec![("origin", "https://app.example.org")],
+        vec![("host", "localhost:1")],
+    ] {
         assert_eq!(web.get("/healthz", &ours).await.status, 200, "{ours:?}");
         let answer = web.modern("/mcp", "tools/list", json!({}), &ours).await;
         assert_eq!(answer.status, 200, "{ours:?}");
@@ -111,7 +123,10 @@ async fn a_foreign_request_is_refused_before_its_body_is_read() {
     let web = web(&host, |_| {}).await;
     let mut stream = TcpStream::connect(web.address).await.unwrap();
     // A body that is announced and never sent.
-    stream.write_all(&web.head("POST", "/mcp", &[("origin", "http://evil.com"), ("content-type", "application/json")], 1_000_000)).await.unwrap();
+    stream
+        .write_all(&web.head("POST", "/mcp", &[("origin", "http://evil.com"), ("content-type", "application/json")], 1_000_000))
+        .await
+        .unwrap();
     assert_eq!(read_answer(stream).await.status, 403);
     web.end().await;
 }
@@ -167,8 +182,23 @@ async fn what_cannot_be_read_gets_the_specified_error() {
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!(-32601)));
     let answer = web.modern("/mcp", "tools/list", json!({"cursor": "nonsense"}), &[]).await;
     assert_eq!(answer.json()["error"]["code"], -32602);
-    assert_eq!(web.request("POST", "/mcp", &[("content-type", "text/plain"), ("accept", "application/json, text/event-stream")], body.as_bytes()).await.status, 415);
-    assert_eq!(web.request("POST", "/mcp", &[("content-type", "application/json"), ("accept", "text/html")], body.as_bytes()).await.status, 406);
+    assert_eq!(
+        web.request(
+            "POST",
+            "/mcp",
+            &[("content-type", "text/plain"), ("accept", "application/json, text/event-stream")],
+            body.as_bytes()
+        )
+        .await
+        .status,
+        415
+    );
+    assert_eq!(
+        web.request("POST", "/mcp", &[("content-type", "application/json"), ("accept", "text/html")], body.as_bytes())
+            .await
+            .status,
+        406
+    );
     assert_eq!(web.request("PUT", "/mcp", &[], b"").await.status, 405);
     assert_eq!(tool_names(&web.modern("/mcp", "tools/list", json!({}), &[]).await.json()).len(), 4);
     web.end().await;
@@ -209,7 +239,10 @@ async fn an_address_beyond_this_machine_needs_tokens() {
     let error = bind(HttpSettings { addr: wide(), ..HttpSettings::default() }).await.err().expect("refused");
     assert!(matches!(error, ServeError::NoTokens { .. }) && error.hint().is_some());
     let empty = tokens(&home, &[]);
-    assert!(matches!(bind(HttpSettings { addr: wide(), tokens: Some(empty), ..HttpSettings::default() }).await, Err(ServeError::NoTokens { .. })));
+    assert!(matches!(
+        bind(HttpSettings { addr: wide(), tokens: Some(empty), ..HttpSettings::default() }).await,
+        Err(ServeError::NoTokens { .. })
+    ));
     let some = tokens(&home, &[("alice", &["*"])]);
     assert!(bind(HttpSettings { addr: wide(), tokens: Some(some), ..HttpSettings::default() }).await.is_ok());
     assert!(matches!(bind(HttpSettings::default()).await, Err(ServeError::Nowhere)));
@@ -245,8 +278,17 @@ async fn progress_streams_before_the_result() {
     let params = json!({"name": "texts__count", "arguments": {"text": "x"}, "_meta": {"progressToken": 7}});
     let answer = web.modern("/mcp", "tools/call", params, &[]).await;
     assert_eq!(answer.headers["content-type"], "text/event-stream");
-    let events: Vec<Value> = answer.text().lines().filter_map(|line| line.strip_prefix("data: ")).filter_map(|data| serde_json::from_str(data).ok()).collect();
-    let steps: Vec<&Value> = events.iter().filter(|event| event["method"] == "notifications/progress").map(|event| &event["params"]["progress"]).collect();
+    let events: Vec<Value> = answer
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .filter_map(|data| serde_json::from_str(data).ok())
+        .collect();
+    let steps: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["method"] == "notifications/progress")
+        .map(|event| &event["params"]["progress"])
+        .collect();
     assert_eq!(steps, [1.0, 2.0]);
     assert_eq!(events.last().unwrap()["result"]["structuredContent"], json!({"words": 0}));
     web.end().await;
@@ -314,7 +356,8 @@ async fn an_older_session_hears_of_a_new_list_on_its_stream() {
 async fn session_host() -> (Home, std::sync::Arc<crate::server::Host>, Bench) {
     let home = Home::new();
     home.plugin("texts", &format!("isolation: session\n{}", text_plugin()));
-    let bench = Bench::default().on("texts__shout", |call, _| async move { text(call.call().session.as_ref().map_or("none", |session| &session.0)) });
+    let bench = Bench::default()
+        .on("texts__shout", |call, _| async move { text(call.call().session.as_ref().map_or("none", |session| &session.0)) });
     let host = host(home.settings(), &bench).await;
     (home, host, bench)
 }
@@ -340,7 +383,12 @@ async fn a_stateless_caller_keeps_its_session_by_a_signed_handle() {
     assert!(handle.is_string());
     assert_eq!(session_of(&web.modern("/mcp", "tools/call", call(handle.clone()), &alice).await).0, first);
     assert_ne!(session_of(&web.modern("/mcp", "tools/call", call(Value::Null), &alice).await).0, first);
-    for (caller, bad) in [(bob, handle.clone()), (alice, json!("forged")), (alice, json!(7)), (alice, json!(format!("{}x", handle.as_str().unwrap())))] {
+    for (caller, bad) in [
+        (bob, handle.clone()),
+        (alice, json!("forged")),
+        (alice, json!(7)),
+        (alice, json!(format!("{}x", handle.as_str().unwrap()))),
+    ] {
         let answer = web.modern("/mcp", "tools/call", call(bad.clone()), &caller).await.json();
         assert!(error_text(&answer).starts_with("bad_session: "), "{bad}");
     }
@@ -353,7 +401,8 @@ async fn an_older_session_is_the_plugins_session() {
     let web = web(&host, |_| {}).await;
     let session = web.post("/mcp", &[], &initialize("2025-11-25")).await.headers["mcp-session-id"].clone();
     let headers = [("mcp-session-id", session.as_str()), ("mcp-protocol-version", "2025-11-25")];
-    let answer = web.post("/mcp", &headers, &request(3, "tools/call", json!({"name": "texts__shout", "arguments": {"text": "x"}}))).await;
+    let answer =
+        web.post("/mcp", &headers, &request(3, "tools/call", json!({"name": "texts__shout", "arguments": {"text": "x"}}))).await;
     let (inside, handle) = session_of(&answer);
     assert_eq!((inside.as_str(), handle), (session.as_str(), Value::Null));
     web.request("DELETE", "/mcp", &headers, b"").await;

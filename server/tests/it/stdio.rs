@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::support::{Bench, Home, connect, error_text, host, stateless, structured, text, text_plugin, texts, tool_names, within};
+use crate::support::{
+    Bench, Home, connect, error_text, host, stateless, structured, text, text_plugin, texts, tool_names, within,
+};
 
 #[tokio::test]
 async fn speaks_every_older_revision() {
@@ -59,7 +61,10 @@ async fn lists_whole_tool_objects() {
     let answer = client.request("tools/list", json!({})).await;
     let tools = answer["result"]["tools"].as_array().unwrap();
     let count = tools.iter().find(|tool| tool["name"] == "texts__count").unwrap();
-    assert_eq!(count["annotations"], json!({"readOnlyHint": true, "destructiveHint": false, "idempotentHint": false, "openWorldHint": true}));
+    assert_eq!(
+        count["annotations"],
+        json!({"readOnlyHint": true, "destructiveHint": false, "idempotentHint": false, "openWorldHint": true})
+    );
     assert_eq!(count["inputSchema"]["required"], json!(["text"]));
     assert_eq!(count["_meta"]["anthropic/searchHint"], "Count the words of a text (words, text_processing)");
     assert_eq!(tools[0]["_meta"]["anthropic/alwaysLoad"], true);
@@ -71,7 +76,8 @@ async fn answers_what_cannot_be_read_and_goes_on() {
     let (_home, host, _) = texts().await;
     let (mut client, ..) = connect(&host);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let deep_params = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{}{}}}", "{\"a\":".repeat(500), format!("1{}", "}".repeat(500)));
+    let nested = "{\"a\":".repeat(500) + "1" + &"}".repeat(500);
+    let deep_params = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{nested}}}");
     let unread: [(&[u8], i64); 9] = [
         (b"not json", -32700),
         (b"{\"jsonrpc\":\"2.0\",\"id\":1,", -32700),
@@ -136,8 +142,18 @@ async fn refuses_methods_it_does_not_have_and_parameters_that_do_not_fit() {
     let (mut client, ..) = connect(&host);
     client.initialize("2025-11-25").await;
     for method in [
-        "prompts/list", "prompts/get", "resources/list", "resources/templates/list", "resources/read", "resources/subscribe",
-        "completion/complete", "logging/setLevel", "tasks/get", "skills/list", "nonsense/method", "subscriptions/listen",
+        "prompts/list",
+        "prompts/get",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "resources/subscribe",
+        "completion/complete",
+        "logging/setLevel",
+        "tasks/get",
+        "skills/list",
+        "nonsense/method",
+        "subscriptions/listen",
     ] {
         let params = json!({"uri": "x:y", "name": "x", "level": "info", "ref": {"type": "ref/prompt", "name": "x"}, "argument": {"name": "a", "value": "b"}, "taskId": "x", "notifications": {}});
         let answer = client.request(method, params).await;
@@ -241,7 +257,8 @@ async fn progress_grows_and_comes_before_the_result() {
     home.plugin("texts", &text_plugin());
     let bench = Bench::texts().on("texts__count", |_, io| async move {
         for progress in [1.0, 2.0, 2.0, 1.5, f64::NAN, 3.0] {
-            let frame = executor_api::Frame::Progress { progress, total: Some(3.0), message: Some(format!("step\u{1b}[0m {progress}")) };
+            let frame =
+                executor_api::Frame::Progress { progress, total: Some(3.0), message: Some(format!("step\u{1b}[0m {progress}")) };
             io.frames.send(frame).await.unwrap();
         }
         structured(json!({"words": 0}))
@@ -252,7 +269,8 @@ async fn progress_grows_and_comes_before_the_result() {
     let params = json!({"name": "texts__count", "arguments": {"text": "x"}, "_meta": {"progressToken": "p1"}});
     client.request("tools/call", params).await;
     let steps: Vec<Value> = client.heard.iter().map(|message| message["params"].clone()).collect();
-    let step = |progress: f64| json!({"progressToken": "p1", "progress": progress, "total": 3.0, "message": format!("step {progress}")});
+    let step =
+        |progress: f64| json!({"progressToken": "p1", "progress": progress, "total": 3.0, "message": format!("step {progress}")});
     assert_eq!(steps, [step(1.0), step(2.0), step(3.0)]);
     client.heard.clear();
     client.call("texts__count", json!({"text": "x"})).await;

@@ -11,15 +11,18 @@ use std::{
     time::Duration,
 };
 
+use crate::server::{Dirs, Host, HttpServer, HttpSettings, PluginsFolder, PluginsSource, Settings, Shutdown, Tokens};
 use executor_api::{CallIo, Content, Executor, FailureKind, PluginState, ToolFailure, ToolOutcome, ToolOutput};
 use futures::future::BoxFuture;
 use manifest_schema::ToolSpec;
 use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
 use serde_json::{Value, json};
-use crate::server::{Dirs, Host, HttpServer, HttpSettings, PluginsFolder, PluginsSource, Settings, Shutdown, Tokens};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf, WriteHalf},
+    io::{
+        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf,
+        WriteHalf,
+    },
     net::TcpStream,
     task::JoinHandle,
 };
@@ -47,11 +50,6 @@ impl Home {
 
     pub fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
-    }
-
-    pub fn plugins(&self) -> PathBuf {
-        // As the catalog names it in grants.
-        fs::canonicalize(self.path("plugins")).expect("a path")
     }
 
     /// Writes by rename, as an editor or the command line would.
@@ -103,11 +101,14 @@ pub fn text_plugin() -> String {
 
 pub type Script = Arc<dyn Fn(PermittedCall, CallIo) -> BoxFuture<'static, ToolOutcome> + Send + Sync>;
 
+/// What a plugin's preparation comes to.
+pub type Prepared = Result<Vec<ToolSpec>, ToolFailure>;
+
 /// Runs what a test says, and remembers what the host asked of it.
 #[derive(Clone, Default)]
 pub struct Bench {
     pub scripts: Arc<Mutex<HashMap<String, Script>>>,
-    pub prepared: Arc<Mutex<HashMap<String, Result<Vec<ToolSpec>, ToolFailure>>>>,
+    pub prepared: Arc<Mutex<HashMap<String, Prepared>>>,
     /// `retire NAME`, `end SESSION`, `shutdown`, in order.
     pub log: Arc<Mutex<Vec<String>>>,
     pub level: Option<Level>,
@@ -152,7 +153,9 @@ impl Executor for Bench {
         let script = self.scripts.lock().expect("no panic").get(call.call().name.as_str()).cloned();
         match script {
             Some(script) => script(call, io),
-            None => Box::pin(async { ToolOutcome::Failed(ToolFailure::new(FailureKind::Unsupported, "no script for this tool")) }),
+            None => {
+                Box::pin(async { ToolOutcome::Failed(ToolFailure::new(FailureKind::Unsupported, "no script for this tool")) })
+            }
         }
     }
 
@@ -392,7 +395,8 @@ impl Answer {
 
 /// A request of the stateless era, with the headers it needs.
 pub fn modern(method: &str, mut params: Value) -> (Vec<(String, String)>, String) {
-    let mut headers = vec![("mcp-protocol-version".to_owned(), "2026-07-28".to_owned()), ("mcp-method".to_owned(), method.to_owned())];
+    let mut headers =
+        vec![("mcp-protocol-version".to_owned(), "2026-07-28".to_owned()), ("mcp-method".to_owned(), method.to_owned())];
     if method == "tools/call" {
         headers.push(("mcp-name".to_owned(), params["name"].as_str().unwrap_or_default().to_owned()));
     }
@@ -498,12 +502,17 @@ pub async fn read_answer(mut stream: impl AsyncRead + Unpin) -> Answer {
     let mut bytes = Vec::new();
     // A reset after the answer is how a refused body ends.
     let _ = within("an answer", stream.read_to_end(&mut bytes)).await;
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(&bytes)));
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(&bytes)));
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).expect("a status");
-    let headers: HashMap<String, String> =
-        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+    let headers: HashMap<String, String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
     let mut body = bytes[end + 4..].to_vec();
     if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
         body = unchunk(&body);

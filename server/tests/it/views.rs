@@ -28,7 +28,10 @@ async fn searching_finds_and_says_how_to_call() {
     let search = json!({"name": "search_tools", "arguments": {"query": "count the words"}});
     for (path, call) in [
         ("/mcp", json!({"name": "texts__count", "arguments": {"text": "one two"}})),
-        ("/mcp/search", json!({"name": "call_read_only_tool", "arguments": {"name": "texts__count", "arguments": {"text": "one two"}}})),
+        (
+            "/mcp/search",
+            json!({"name": "call_read_only_tool", "arguments": {"name": "texts__count", "arguments": {"text": "one two"}}}),
+        ),
     ] {
         let answer = web.modern(path, "tools/call", search.clone(), &[]).await.json();
         let found = &answer["result"]["structuredContent"];
@@ -49,12 +52,26 @@ async fn search_takes_a_detail_a_limit_and_filters() {
     home.plugin("texts", &text_plugin());
     home.plugin("other", &text_plugin().replace("text_processing", "letters"));
     let host = host(home.settings(), &Bench::texts()).await;
-    let search = |detail, filters, limit| SearchRequest { query: "count words of a text".into(), limit, detail, filters, caller: Caller::local() };
+    let search = |detail, filters, limit| SearchRequest {
+        query: "count words of a text".into(),
+        limit,
+        detail,
+        filters,
+        caller: Caller::local(),
+    };
     let names = |reply: &crate::server::SearchReply| reply.tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>();
     let reply = host.search(search(Detail::Names, Filters { plugin: Some("other".into()), ..Filters::default() }, 5)).await;
-    assert!(!reply.tools.is_empty() && reply.tools.iter().all(|tool| tool.name.starts_with("other__") && tool.description.is_none()));
+    assert!(
+        !reply.tools.is_empty() && reply.tools.iter().all(|tool| tool.name.starts_with("other__") && tool.description.is_none())
+    );
     assert_eq!(reply.total, 2);
-    let reply = host.search(search(Detail::Brief, Filters { read_only: Some(true), category: Some("letters".into()), ..Filters::default() }, 5)).await;
+    let reply = host
+        .search(search(
+            Detail::Brief,
+            Filters { read_only: Some(true), category: Some("letters".into()), ..Filters::default() },
+            5,
+        ))
+        .await;
     assert_eq!(names(&reply), ["other__count"]);
     assert!(reply.tools[0].description.is_some() && reply.tools[0].input_schema.is_none());
     assert_eq!(host.search(search(Detail::Full, Filters::default(), 1)).await.tools.len(), 1);
@@ -74,7 +91,10 @@ async fn the_call_tools_refuse_what_is_not_theirs() {
     let inner = |name: &str| json!({"name": name, "arguments": {"text": "hi"}});
     let answer = client.call("call_tool", inner("texts__shout")).await;
     assert_eq!(answer["result"]["content"][0]["text"], "HI");
-    assert_eq!(client.call("call_read_only_tool", inner("texts__count")).await["result"]["structuredContent"], json!({"words": 1}));
+    assert_eq!(
+        client.call("call_read_only_tool", inner("texts__count")).await["result"]["structuredContent"],
+        json!({"words": 1})
+    );
     assert!(error_text(&client.call("call_read_only_tool", inner("texts__shout")).await).starts_with("denied: "));
     for itself in ["call_tool", "search_tools", "get_tool_details", "call_read_only_tool"] {
         assert!(error_text(&client.call("call_tool", inner(itself)).await).starts_with("bad_arguments: "), "{itself}");
@@ -82,7 +102,9 @@ async fn the_call_tools_refuse_what_is_not_theirs() {
     let missing = error_text(&client.call("call_tool", inner("texts__cuont")).await);
     assert!(missing.starts_with("unknown_tool: ") && missing.contains("texts__count"), "{missing}");
     assert!(error_text(&client.call("call_tool", json!({"arguments": {}})).await).contains("/name"));
-    assert!(error_text(&client.call("call_tool", json!({"name": "texts__count", "arguments": {"text": 1}})).await).contains("/text"));
+    assert!(
+        error_text(&client.call("call_tool", json!({"name": "texts__count", "arguments": {"text": 1}})).await).contains("/text")
+    );
     let details = client.call("get_tool_details", json!({"name": "texts__count"})).await;
     assert_eq!(details["result"]["structuredContent"]["name"], "texts__count");
     // Hidden from the list, still there by name.
@@ -109,10 +131,15 @@ async fn a_token_filters_the_list_the_search_and_the_call() {
     assert!(denied.contains("token does not cover"), "{denied}");
     // The same answer for a tool that is none: a token is no way to find out which there are.
     assert_eq!(error_text(&web.modern("/mcp", "tools/call", call("no__such"), &alice).await.json()), denied);
-    assert_eq!(web.modern("/mcp", "tools/call", call("texts__count"), &alice).await.json()["result"]["structuredContent"], json!({"words": 1}));
+    assert_eq!(
+        web.modern("/mcp", "tools/call", call("texts__count"), &alice).await.json()["result"]["structuredContent"],
+        json!({"words": 1})
+    );
     assert_eq!(web.modern("/mcp", "tools/call", call("texts__shout"), &bob).await.json()["result"]["content"][0]["text"], "HI");
     let through = json!({"name": "call_tool", "arguments": {"name": "texts__shout", "arguments": {"text": "hi"}}});
-    assert!(error_text(&web.modern("/mcp/search", "tools/call", through.clone(), &alice).await.json()).starts_with("unknown_tool"));
+    assert!(
+        error_text(&web.modern("/mcp/search", "tools/call", through.clone(), &alice).await.json()).starts_with("unknown_tool")
+    );
     assert_eq!(web.modern("/mcp/search", "tools/call", through, &bob).await.json()["result"]["content"][0]["text"], "HI");
     let details = json!({"name": "get_tool_details", "arguments": {"name": "texts__shout"}});
     assert!(error_text(&web.modern("/mcp", "tools/call", details, &alice).await.json()).starts_with("unknown_tool"));
