@@ -132,6 +132,8 @@ pub type Case<'a> = &'a [Test];
 #[derive(Debug)]
 pub struct Filter {
     code: Vec<SockFilter>,
+    /// Calls that have a rule. Each has one: a second would stand behind the first one's answer and never be reached.
+    decided: Vec<libc::c_long>,
 }
 
 impl Default for Filter {
@@ -154,13 +156,21 @@ impl Filter {
             code.push(jump(JUMP_AT_LEAST, X32_BIT, 0, 1));
             code.push(refuse(libc::EPERM));
         }
-        Self { code }
+        Self { code, decided: Vec::new() }
+    }
+
+    fn decide_once(&mut self, call: libc::c_long) {
+        assert!(!self.decided.contains(&call), "system call {call} has two rules");
+        self.decided.push(call);
     }
 
     /// Refuses these calls whatever their arguments.
     #[must_use]
     pub fn refuse(mut self, errno: i32, calls: &[libc::c_long]) -> Self {
         // A jump reaches 255 instructions, so each run of comparisons shares the answer that stands right behind it.
+        for &call in calls {
+            self.decide_once(call);
+        }
         for run in calls.chunks(255) {
             for (position, &call) in run.iter().enumerate() {
                 let behind = run.len() - 1 - position;
@@ -185,6 +195,7 @@ impl Filter {
     }
 
     fn decide(mut self, call: libc::c_long, cases: &[Case<'_>], on_match: SockFilter, otherwise: SockFilter) -> Self {
+        self.decide_once(call);
         let mut block = Vec::new();
         for case in cases {
             let mut rest: usize = case.iter().map(|test| test.length()).sum();

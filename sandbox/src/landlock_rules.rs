@@ -4,7 +4,7 @@
 //! jail is refused).
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, Ruleset, RulesetAttr,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,9 +29,12 @@ fn write_rights(spawn_allowed: bool) -> BitFlags<AccessFs> {
 }
 
 /// A domain that governs signals and nothing else, for the monitor. `false` when this kernel has no such scope (before ABI 6).
+/// Moving files between folders is the one right that every domain denies unless it is named, so it is named, and given everywhere.
 pub(crate) fn restrict_signals() -> Result<bool, String> {
-    let domain = || {
-        Ruleset::default().set_compatibility(CompatLevel::HardRequirement).scope(Scope::Signal)?.create()?.restrict_self()
+    let domain = || -> Result<RestrictionStatus, Box<dyn std::error::Error>> {
+        let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let ruleset = ruleset.scope(Scope::Signal)?.handle_access(AccessFs::Refer)?.create()?;
+        Ok(ruleset.add_rule(PathBeneath::new(open_exact(Path::new("/"))?, AccessFs::Refer))?.restrict_self()?)
     };
     match domain() {
         Ok(status) => Ok(status.ruleset == RulesetStatus::FullyEnforced),

@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, geteuid, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
 use crate::error::{AtStep, Step, StepError};
 use crate::sys::{self, Reaped, Usage};
@@ -37,11 +38,19 @@ pub(crate) fn prepare() -> Result<(), StepError> {
 pub(crate) fn watch(child: libc::pid_t, scope: Scope, lifeline: &OwnedFd) -> i32 {
     // The program's output pipes must see their end when the program's last copy closes, not the monitor's.
     let _ = detach_output();
+    shed_privileges();
     let ended = sys::child_signal_fd().ok().and_then(|signals| wait_for_end(child, &signals, lifeline));
     let ended = kill_all(child, scope, ended);
     let farewell = farewell(ended);
     wire::write_line(lifeline, &farewell);
     farewell.signal.map_or(farewell.code.unwrap_or(crate::launcher::NOT_STARTED), |signal| 128 + signal)
+}
+
+/// All the monitor still has to do is to kill, as root across users. A failure changes nothing that the program could reach.
+fn shed_privileges() {
+    let kill = if geteuid().is_root() { CapabilitySet::KILL } else { CapabilitySet::empty() };
+    let _ = set_no_new_privs(true);
+    let _ = set_capabilities(None, CapabilitySets { effective: kill, permitted: kill, inheritable: CapabilitySet::empty() });
 }
 
 fn detach_output() -> io::Result<()> {

@@ -13,7 +13,9 @@ use crate::bpf::{Case, Filter, SockFilter, Test};
 pub(crate) struct FilterPlan {
     /// Internet sockets are allowed.
     pub(crate) network: bool,
-    /// The program shares its user with processes outside and sees the host's files and processes: L1 as ordinary user.
+    /// The program sees the host's file tree: L1.
+    pub(crate) sees_host: bool,
+    /// Besides, it shares its user with files and processes outside: L1 as ordinary user.
     pub(crate) shares_user: bool,
     /// Landlock keeps signals inside (ABI 6).
     pub(crate) signals_scoped: bool,
@@ -153,7 +155,7 @@ const FORBIDDEN: &[c_long] = &[
 const UNKNOWN: &[c_long] = &[libc::SYS_clone3, libc::SYS_execveat];
 
 /// What Landlock does not govern, refused where the program's user owns files outside: changing a file's mode, owner, times or
-/// attributes by path, and watching files. Through an open descriptor these stay possible, and opening is governed.
+/// attributes by path. Through an open descriptor these stay possible, and opening is governed.
 const METADATA_BY_PATH: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chmod,
@@ -167,8 +169,6 @@ const METADATA_BY_PATH: &[c_long] = &[
     libc::SYS_utimes,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_futimesat,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_inotify_init,
     libc::SYS_fchmodat,
     SYS_FCHMODAT2,
     libc::SYS_fchownat,
@@ -178,6 +178,12 @@ const METADATA_BY_PATH: &[c_long] = &[
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
     SYS_REMOVEXATTRAT,
+];
+
+/// Watching files tells what others do with them, and Landlock does not govern it either.
+const WATCHING: &[c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_inotify_init,
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
 ];
@@ -201,12 +207,10 @@ const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
 
 /// The launcher's filter.
 pub(crate) fn launcher_filter(plan: FilterPlan) -> Vec<SockFilter> {
-    let mut filter = Filter::new();
-    for (request, argument) in [(libc::TIOCSTI, 1), (libc::TIOCLINUX, 1)] {
+    let typing = |request: libc::Ioctl| Test::Is { argument: 1, value: request as u32 };
+    let mut filter = sockets(Filter::new(), plan.network)
         // Typing into the terminal a process came from.
-        filter = filter.refuse_when(libc::SYS_ioctl, libc::EPERM, &[&[Test::Is { argument, value: request as u32 }]]);
-    }
-    filter = sockets(filter, plan.network)
+        .refuse_when(libc::SYS_ioctl, libc::EPERM, &[&[typing(libc::TIOCSTI)], &[typing(libc::TIOCLINUX)]])
         // A namespace is a way to new capabilities; CLONE_PARENT would make a child of the monitor.
         .refuse_when(
             libc::SYS_clone,
@@ -219,6 +223,9 @@ pub(crate) fn launcher_filter(plan: FilterPlan) -> Vec<SockFilter> {
         .refuse_unless(libc::SYS_prlimit64, libc::EPERM, &[&[Test::Is { argument: 0, value: 0 }], &[Test::IsNull { argument: 2 }]])
         .refuse(libc::EPERM, FORBIDDEN)
         .refuse(libc::ENOSYS, UNKNOWN);
+    if plan.sees_host {
+        filter = filter.refuse(libc::EPERM, WATCHING);
+    }
     if plan.shares_user {
         filter = filter
             .refuse_unless(libc::SYS_sched_setaffinity, libc::EPERM, &[&[Test::Is { argument: 0, value: 0 }]])
@@ -260,4 +267,107 @@ fn sockets(filter: Filter, network: bool) -> Filter {
     allowed.push(vec![family(libc::AF_NETLINK), protocol(libc::NETLINK_ROUTE)]);
     let cases: Vec<Case<'_>> = allowed.iter().map(Vec::as_slice).collect();
     filter.refuse_unless(libc::SYS_socket, libc::EACCES, &cases)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(unsafe_code, reason = "a filter can be tried only on a process, and taken off only by its end")]
+
+    use super::*;
+    use crate::bpf::install;
+
+    const OPEN: FilterPlan = FilterPlan { network: false, sees_host: false, shares_user: false, signals_scoped: true, truncate_governed: true };
+
+    /// What a call answers in a process of its own under a filter: 0 or an error number.
+    fn under(filter: &[SockFilter], call: c_long, arguments: [c_long; 3]) -> i32 {
+        // SAFETY: the child only makes system calls and ends; it takes no lock and allocates nothing.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                if install(filter).is_err() {
+                    libc::_exit(255);
+                }
+                let result = libc::syscall(call, arguments[0], arguments[1], arguments[2], 0, 0, 0);
+                libc::_exit(if result < 0 { *libc::__errno_location() } else { 0 });
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            assert!(libc::WIFEXITED(status), "call {call} ended its process: status {status}");
+            libc::WEXITSTATUS(status)
+        }
+    }
+
+    /// With arguments that no call accepts, so that nothing happens even when it is let through.
+    const BAD: [c_long; 3] = [-1, -1, -1];
+
+    #[test]
+    fn every_call_of_the_lists_is_refused_with_its_error() {
+        let filter = launcher_filter(OPEN);
+        for &call in FORBIDDEN {
+            assert_eq!(under(&filter, call, BAD), libc::EPERM, "call {call}");
+        }
+        for &call in UNKNOWN {
+            assert_eq!(under(&filter, call, BAD), libc::ENOSYS, "call {call}");
+        }
+        // Control: neighbours that are not in the lists.
+        for call in [libc::SYS_getpid, libc::SYS_getuid, libc::SYS_gettid] {
+            assert_eq!(under(&filter, call, BAD), 0, "call {call}");
+        }
+    }
+
+    #[test]
+    fn without_a_scope_for_signals_none_can_be_sent() {
+        let own = FilterPlan { sees_host: true, shares_user: true, ..OPEN };
+        let to_nobody = [c_long::from(i32::MAX), 0, 0];
+        for &call in SIGNALS {
+            assert_eq!(under(&launcher_filter(FilterPlan { signals_scoped: false, ..own }), call, to_nobody), libc::EPERM, "call {call}");
+            assert_ne!(under(&launcher_filter(own), call, to_nobody), libc::EPERM, "call {call}");
+        }
+    }
+
+    #[test]
+    fn what_landlock_leaves_open_is_refused_only_where_it_matters() {
+        let own = FilterPlan { sees_host: true, shares_user: true, ..OPEN };
+        for (call, plan, other) in [
+            (libc::SYS_truncate, FilterPlan { truncate_governed: false, ..own }, own),
+            (libc::SYS_fchmodat, own, OPEN),
+            (SYS_FCHMODAT2, own, OPEN),
+            (libc::SYS_fchownat, own, OPEN),
+            (libc::SYS_setxattr, own, OPEN),
+            (libc::SYS_inotify_init1, FilterPlan { sees_host: true, ..OPEN }, OPEN),
+        ] {
+            assert_eq!(under(&launcher_filter(plan), call, BAD), libc::EPERM, "call {call}");
+            assert_ne!(under(&launcher_filter(other), call, BAD), libc::EPERM, "call {call}");
+        }
+        let by_path = [c_long::from(libc::AT_FDCWD), c"/".as_ptr() as c_long, 0];
+        let by_descriptor = [-1, 0, 0];
+        assert_eq!(under(&launcher_filter(own), libc::SYS_utimensat, by_path), libc::EPERM);
+        assert_ne!(under(&launcher_filter(own), libc::SYS_utimensat, by_descriptor), libc::EPERM);
+    }
+
+    #[test]
+    fn limits_of_other_processes_cannot_be_set_and_own_ones_can() {
+        let filter = launcher_filter(OPEN);
+        let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+        let (pid, core, new) = (c_long::from(std::process::id()), libc::RLIMIT_CORE as c_long, &raw const limit as c_long);
+        assert_eq!(under(&filter, libc::SYS_prlimit64, [pid, core, new]), libc::EPERM);
+        assert_eq!(under(&filter, libc::SYS_prlimit64, [pid, core, 0]), 0);
+        assert_ne!(under(&filter, libc::SYS_prlimit64, [0, core, new]), libc::EPERM);
+    }
+
+    #[test]
+    fn every_plan_makes_a_filter() {
+        for bits in 0_u8..32 {
+            let bit = |at: u8| bits & (1 << at) != 0;
+            let plan = FilterPlan { network: bit(0), sees_host: bit(1), shares_user: bit(2), signals_scoped: bit(3), truncate_governed: bit(4) };
+            assert_eq!(under(&launcher_filter(plan), libc::SYS_getpid, BAD), 0, "{plan:?}");
+            assert_eq!(under(&launcher_filter(plan), libc::SYS_mount, BAD), libc::EPERM, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn the_filter_is_short() {
+        // The kernel's limit is 4096; each instruction costs at every refused or argument-checked call.
+        assert!(launcher_filter(FilterPlan { network: true, sees_host: true, shares_user: true, signals_scoped: false, truncate_governed: false }).len() < 300);
+    }
 }

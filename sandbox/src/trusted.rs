@@ -130,7 +130,11 @@ pub fn run_trusted(run: &TrustedRun, mut on_output_line: impl FnMut(&str)) -> Re
     }
     // The streams may end before the program does.
     while !has_ended(&child) {
-        if Instant::now() > deadline || cancelled() {
+        if cancelled() {
+            let _ = kill_group(&mut child);
+            return Err(TrustedError::Cancelled { program: run.program.clone() });
+        }
+        if Instant::now() > deadline {
             let _ = kill_group(&mut child);
             return Err(TrustedError::TimedOut { program: run.program.clone(), timeout: run.timeout, stderr: kept.stderr });
         }

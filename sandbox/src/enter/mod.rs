@@ -178,6 +178,7 @@ fn start(jail: &Jail, status: &OwnedFd, entry: Entry, abi: i32) -> Result<Infall
 fn filter_plan(jail: &Jail, abi: i32) -> FilterPlan {
     FilterPlan {
         network: jail.network,
+        sees_host: jail.level < Level::L2,
         shares_user: jail.level < Level::L2 && !jail.identity.is_some_and(|identity| identity.exclusive),
         signals_scoped: abi >= 6,
         truncate_governed: abi >= 3,
