@@ -3,7 +3,11 @@
 //! The module is its own workspace: it is compiled for the plugin's interpreter (abi3), not for the host, and `cargo install` would
 //! not build a cdylib member.
 
-#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a build script reads cargo's variables, runs cargo and talks to it")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a build script reads cargo's variables, runs cargo and talks to it"
+)]
 
 use std::{env, error::Error, fs, path::Path, path::PathBuf, process::Command};
 

@@ -126,7 +126,8 @@ impl Interpreters {
     /// [`InterpreterError`] with what was found.
     pub fn pick(&self, requires: Option<&str>) -> Result<Interpreter, InterpreterError> {
         let expected = requires.unwrap_or(">=3.10").to_owned();
-        let specifiers = VersionSpecifiers::from_str(&expected).map_err(|error| InterpreterError::Specifier { problem: error.to_string() })?;
+        let specifiers =
+            VersionSpecifiers::from_str(&expected).map_err(|error| InterpreterError::Specifier { problem: error.to_string() })?;
         let fit = |interpreter: &Interpreter| interpreter.satisfies(&specifiers);
         // One that can fork is preferred over an earlier one that can't. Asking takes time, so the first that will do ends the search.
         let known = self.ask_until(&|interpreter| fit(interpreter) && interpreter.can_fork());
@@ -150,7 +151,8 @@ impl Interpreters {
     /// Asks candidates in order until one will do; those asked before are not asked again.
     fn ask_until(&self, enough: &dyn Fn(&Interpreter) -> bool) -> Vec<Interpreter> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = known.get_or_insert_with(|| Known { found: Vec::new(), left: self.candidates().into(), remembered: self.recall() });
+        let state =
+            known.get_or_insert_with(|| Known { found: Vec::new(), left: self.candidates().into(), remembered: self.recall() });
         let mut changed = false;
         while !state.found.iter().any(enough) {
             let Some(path) = state.left.pop_front() else { break };

@@ -36,11 +36,7 @@ pub use environment::{Environment, EnvironmentError, Environments};
 pub use interpreter::{Interpreter, InterpreterError, Interpreters};
 pub use settings::PythonSettings;
 
-use crate::{
-    groups::Groups,
-    runtime_files::Runtime,
-    supervisor::Supervisor,
-};
+use crate::{groups::Groups, runtime_files::Runtime, supervisor::Supervisor};
 
 /// How often idle plugins are looked for.
 const SWEEP: Duration = Duration::from_secs(10);

@@ -51,9 +51,17 @@ impl Runtime {
             return;
         }
         let folder = self.root.join("pegboard_runtime");
-        let args: [&OsStr; 6] =
-            ["-ISm".as_ref(), "compileall".as_ref(), "-q".as_ref(), "--invalidation-mode".as_ref(), "unchecked-hash".as_ref(), folder.as_os_str()];
-        if let Err(problem) = trusted::run(&interpreter.executable, &args, &settings.plain_environment(), COMPILE_LIMIT, &mut |_| {}) {
+        let args: [&OsStr; 6] = [
+            "-ISm".as_ref(),
+            "compileall".as_ref(),
+            "-q".as_ref(),
+            "--invalidation-mode".as_ref(),
+            "unchecked-hash".as_ref(),
+            folder.as_os_str(),
+        ];
+        if let Err(problem) =
+            trusted::run(&interpreter.executable, &args, &settings.plain_environment(), COMPILE_LIMIT, &mut |_| {})
+        {
             tracing::warn!(problem, "the runtime could not be compiled ahead; plugins start slower");
         }
     }

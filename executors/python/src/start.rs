@@ -122,8 +122,7 @@ async fn load(
     describe: bool,
 ) -> Result<Arc<Zygote>, ToolFailure> {
     let (control, theirs) = Control::pair().map_err(|error| internal("a control socket could not be made", &error))?;
-    let ground =
-        jail::Ground::lay(parts, plugin, allowed).map_err(|error| ground_failure(&error))?;
+    let ground = jail::Ground::lay(parts, plugin, allowed).map_err(|error| ground_failure(&error))?;
     let jail = jail::build(parts, plugin, allowed, environment, &ground)?;
     let order = encode_order(parts, plugin, allowed, environment, &jail, describe)?;
     let confined = jail::spawn(parts, plugin, jail, theirs, ground).await?;

@@ -181,12 +181,7 @@ impl Zygote {
     }
 
     /// Waits for a child's hello and takes hold of it.
-    pub(crate) async fn greet(
-        &self,
-        socket: OwnedFd,
-        log: OwnedFd,
-        exit: oneshot::Receiver<Exit>,
-    ) -> io::Result<Child> {
+    pub(crate) async fn greet(&self, socket: OwnedFd, log: OwnedFd, exit: oneshot::Receiver<Exit>) -> io::Result<Child> {
         Child::greet(socket, log, self.pid, exit, self.group.clone()).await
     }
 }

@@ -64,7 +64,11 @@ async fn files_of_the_host_are_closed(level: Level) {
     let own = subject.plugin.root.join("main.py");
     assert_eq!(world.act(&subject, "read_file", own.to_str().unwrap()).await.did(), fs::read_to_string(&own).unwrap());
     let failure = world.act(&subject, "write_file", own.to_str().unwrap()).await;
-    assert!(failure.failure().message.contains("Permission denied") || failure.failure().message.contains("Read-only"), "{}", failure.failure());
+    assert!(
+        failure.failure().message.contains("Permission denied") || failure.failure().message.contains("Read-only"),
+        "{}",
+        failure.failure()
+    );
     world.executor.shutdown().await;
 }
 
@@ -97,13 +101,19 @@ async fn a_granted_folder_is_open_as_far_as_granted(level: Level) {
         folder
     });
     let scope = |folder: &Path| folder.to_str().unwrap().to_owned();
-    let subject = subject.grant(Permission::FileSystemRead, Some(&scope(&readable))).grant(Permission::FileSystemWrite, Some(&scope(&writable)));
+    let subject = subject
+        .grant(Permission::FileSystemRead, Some(&scope(&readable)))
+        .grant(Permission::FileSystemWrite, Some(&scope(&writable)));
     let file = |folder: &Path, name: &str| folder.join(name).to_str().unwrap().to_owned();
     assert_eq!(world.act(&subject, "read_file", &file(&readable, "file")).await.did(), "readable");
     assert_eq!(world.act(&subject, "write_file", &file(&writable, "new")).await.did(), true);
     assert_eq!(fs::read_to_string(writable.join("new")).unwrap(), "written");
     let refused = world.act(&subject, "write_file", &file(&readable, "new")).await;
-    assert!(["Read-only file system", "Permission denied"].iter().any(|error| refused.failure().message.contains(error)), "{}", refused.failure());
+    assert!(
+        ["Read-only file system", "Permission denied"].iter().any(|error| refused.failure().message.contains(error)),
+        "{}",
+        refused.failure()
+    );
     assert!(!readable.join("new").exists());
     world.act(&subject, "read_file", &file(&other, "file")).await.raised("Error");
     // A link out of a writable folder leads nowhere.
@@ -125,7 +135,8 @@ async fn the_network_is_closed_unless_granted(level: Level) {
     denied(&world, &closed, "connect_tcp", &address, "PermissionError").await;
     denied(&world, &closed, "inet_socket", "", "Permission denied").await;
     denied(&world, &closed, "netlink_socket", "", "Permission denied").await;
-    let text = include_str!("../plugins/attacker/plugin.yaml").replace("name: attacker", "name: networker\npermissions: [network_access]");
+    let text = include_str!("../plugins/attacker/plugin.yaml")
+        .replace("name: attacker", "name: networker\npermissions: [network_access]");
     let open = world.plugin(&[("plugin.yaml", &text), ("main.py", include_str!("../plugins/attacker/main.py"))]);
     let open = open.grant(Permission::NetworkAccess, None);
     assert_eq!(world.act(&open, "connect_tcp", &address).await.did(), "welcome");
@@ -173,7 +184,19 @@ async fn other_processes_are_out_of_reach(level: Level) {
 async fn dangerous_system_calls_are_refused(level: Level) {
     let world = World::at(level);
     let subject = world.attacker();
-    let calls = ["unshare", "mount", "bpf", "keyctl", "userfaultfd", "io_uring_setup", "perf_event_open", "process_vm_readv", "open_by_handle_at", "pidfd_getfd", "setns"];
+    let calls = [
+        "unshare",
+        "mount",
+        "bpf",
+        "keyctl",
+        "userfaultfd",
+        "io_uring_setup",
+        "perf_event_open",
+        "process_vm_readv",
+        "open_by_handle_at",
+        "pidfd_getfd",
+        "setns",
+    ];
     for call in calls {
         if nix_is_root() {
             denied(&world, &subject, "raw", call, "Operation not permitted").await;

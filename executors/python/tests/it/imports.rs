@@ -20,7 +20,11 @@ pub(crate) fn trials(level: Level) -> Vec<Trial> {
         trial(level, "a_failing_import_costs_that_tool_alone", a_failing_import_costs_that_tool_alone),
         trial(level, "imports_that_crash_back_off", imports_that_crash_back_off),
         trial(level, "imports_that_hang_are_ended", imports_that_hang_are_ended),
-        trial(level, "a_plugin_can_shadow_the_standard_library_for_itself_only", a_plugin_can_shadow_the_standard_library_for_itself_only),
+        trial(
+            level,
+            "a_plugin_can_shadow_the_standard_library_for_itself_only",
+            a_plugin_can_shadow_the_standard_library_for_itself_only,
+        ),
     ]
 }
 
@@ -103,19 +107,31 @@ async fn site_hooks_find_the_walls_closed(level: Level) {
         loop {
             let came = world.call(&subject, "tool", json!({})).await;
             match &came.outcome {
-                executor_api::ToolOutcome::Failed(failure) if failure.kind == FailureKind::Preparing => tokio::time::sleep(Duration::from_millis(50)).await,
+                executor_api::ToolOutcome::Failed(failure) if failure.kind == FailureKind::Preparing => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
                 _ => break came,
             }
         }
     };
     let before = tokio::time::timeout(Duration::from_secs(300), settled).await.unwrap();
     assert!(before.failure().message.contains("FOUND"), "no hook is there yet: {}", before.failure());
-    let venv = fs::read_dir(world.folder.path().join("cache/venvs")).unwrap().flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    let venv = fs::read_dir(world.folder.path().join("cache/venvs"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.is_dir())
+        .unwrap();
     let packages = fs::read_dir(venv.join("lib")).unwrap().flatten().next().unwrap().path().join("site-packages");
     let hook = format!("{}\nimport builtins\nbuiltins.FOUND = {{**getattr(builtins, 'FOUND', {{}}), **FOUND}}\n", tries());
-    fs::write(packages.join("hook_by_pth.py"), hook.replace("FOUND = {}\n", "FOUND = {}\n").replace("import builtins\n", "attempt('pth')\nimport builtins\n")).unwrap();
+    fs::write(
+        packages.join("hook_by_pth.py"),
+        hook.replace("FOUND = {}\n", "FOUND = {}\n").replace("import builtins\n", "attempt('pth')\nimport builtins\n"),
+    )
+    .unwrap();
     fs::write(packages.join("zz_hook.pth"), "import hook_by_pth\n").unwrap();
-    fs::write(packages.join("sitecustomize.py"), hook.replace("import builtins\n", "attempt('site')\nimport builtins\n")).unwrap();
+    fs::write(packages.join("sitecustomize.py"), hook.replace("import builtins\n", "attempt('site')\nimport builtins\n"))
+        .unwrap();
     world.executor.retire("hooked").await;
     let came = world.call(&subject, "tool", json!({})).await;
     assert_closed(&came, "pth:");
@@ -167,8 +183,14 @@ async fn imports_that_hang_are_ended(level: Level) {
 async fn a_plugin_can_shadow_the_standard_library_for_itself_only(level: Level) {
     let world = World::at(level);
     let manifest = "name: shadower\nversion: 0.1.0\ndescription: A plugin of the tests\nmcps:\n  - {name: tool, description: Does it, class_name: Tool, args_schema: {type: object}}\n";
-    let main = "import json\nclass Tool:\n    def _run(self):\n        return {'shadowed': json.__file__.endswith('plugin_json')}\n";
-    let subject = world.plugin(&[("plugin.yaml", manifest), ("main.py", main), ("select.py", "raise RuntimeError('shadow')\n"), ("pegboard_runtime.py", "raise RuntimeError('shadow')\n")]);
+    let main =
+        "import json\nclass Tool:\n    def _run(self):\n        return {'shadowed': json.__file__.endswith('plugin_json')}\n";
+    let subject = world.plugin(&[
+        ("plugin.yaml", manifest),
+        ("main.py", main),
+        ("select.py", "raise RuntimeError('shadow')\n"),
+        ("pegboard_runtime.py", "raise RuntimeError('shadow')\n"),
+    ]);
     assert_eq!(world.call(&subject, "tool", json!({})).await.value(), json!({"shadowed": false}));
     world.executor.shutdown().await;
 }

@@ -61,7 +61,8 @@ async fn a_cancelled_call_is_killed_at_once(level: Level) {
 }
 
 fn counter(world: &World, isolation: &str) -> Subject {
-    let text = include_str!("../plugins/attacker/plugin.yaml").replace("name: attacker", &format!("name: counter\nisolation: {isolation}"));
+    let text = include_str!("../plugins/attacker/plugin.yaml")
+        .replace("name: attacker", &format!("name: counter\nisolation: {isolation}"));
     world.plugin(&[("plugin.yaml", &text), ("main.py", include_str!("../plugins/attacker/main.py"))])
 }
 
@@ -109,10 +110,14 @@ async fn progress_and_log_arrive_in_order(level: Level) {
     let subject = world.plugin(&[("plugin.yaml", &one_tool("reporting", "Tool", "")), ("main.py", REPORTING)]);
     let came = world.call(&subject, "tool", json!({"steps": 3})).await;
     assert_eq!(came.value(), 3);
-    let progress: Vec<f64> = came.frames.iter().filter_map(|frame| match frame {
-        Frame::Progress { progress, .. } => Some(*progress),
-        _ => None,
-    }).collect();
+    let progress: Vec<f64> = came
+        .frames
+        .iter()
+        .filter_map(|frame| match frame {
+            Frame::Progress { progress, .. } => Some(*progress),
+            _ => None,
+        })
+        .collect();
     assert_eq!(progress, [1.0, 2.0, 3.0]);
     for step in 1..=3 {
         assert!(came.log().contains(&format!("at {step}")), "{}", came.log());
@@ -157,7 +162,8 @@ async fn secrets_and_configuration_come_with_the_call(level: Level) {
 
 async fn initialize_runs_once(level: Level) {
     let world = World::at(level);
-    let subject = world.plugin(&[("plugin.yaml", &one_tool("lifecycle", "Tool", "config_schema: {type: object}")), ("main.py", LIFECYCLE)]);
+    let subject =
+        world.plugin(&[("plugin.yaml", &one_tool("lifecycle", "Tool", "config_schema: {type: object}")), ("main.py", LIFECYCLE)]);
     let subject = subject.config(json!({"unit": "metric"}));
     for _ in 0..2 {
         let value = world.call(&subject, "tool", json!({})).await.value();

@@ -2,7 +2,12 @@
 //!
 //! No harness: this program is also the launcher of its own sandboxes.
 #![allow(missing_docs, reason = "tests")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests fail by panicking and run programs")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking and run programs"
+)]
 
 mod attacks;
 mod imports;

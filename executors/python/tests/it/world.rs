@@ -53,7 +53,12 @@ impl World {
         let mut settings = PythonSettings::new(folder.path().join("cache"), std::env::current_exe().unwrap());
         settings.search_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
         settings.forced_level = Some(level);
-        settings.package_environment = std::env::vars().filter(|(name, _)| ["SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL", "PIP_CERT"].contains(&name.as_str())).collect();
+        settings.package_environment = std::env::vars()
+            .filter(|(name, _)| {
+                ["SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL", "PIP_CERT"]
+                    .contains(&name.as_str())
+            })
+            .collect();
         if level == Level::L1 && nix_is_root() {
             // At L1 a plugin's user must reach the interpreter through the real file tree: a user's own one is closed to it.
             settings.search_path = vec![PathBuf::from("/usr/bin")];
@@ -97,7 +102,14 @@ impl World {
         self.call(subject, "act", serde_json::json!({"act": act, "target": target})).await
     }
 
-    pub(crate) async fn call_as(&self, subject: &Subject, tool: &str, args: Value, session: Option<&str>, cancel: CancellationToken) -> Came {
+    pub(crate) async fn call_as(
+        &self,
+        subject: &Subject,
+        tool: &str,
+        args: Value,
+        session: Option<&str>,
+        cancel: CancellationToken,
+    ) -> Came {
         let (frames, mut received) = mpsc::channel(4096);
         let permitted = subject.permitted(tool, args, session, self.level);
         let started = Instant::now();
@@ -153,9 +165,15 @@ impl Subject {
 
     /// The same act outside every wall, with the interpreter that the tests found: what it prints.
     pub(crate) fn unconfined(&self, act: &str, target: &str) -> Value {
-        let output = Command::new("python3").args(["-I", "-S"]).arg(self.plugin.root.join("main.py")).args([act, target]).output().unwrap();
+        let output = Command::new("python3")
+            .args(["-I", "-S"])
+            .arg(self.plugin.root.join("main.py"))
+            .args([act, target])
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("`{act}` fails outside too: {}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|_| panic!("`{act}` fails outside too: {}", String::from_utf8_lossy(&output.stderr)))
     }
 }
 
