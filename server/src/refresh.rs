@@ -300,9 +300,14 @@ impl Refresher {
             }
             let (python, plugin, slots) = (host.python.clone(), entry.plugin.clone(), self.slots.clone());
             let triggers = host.triggers.clone();
+            let stopping = host.stopping.clone();
             tokio::spawn(async move {
                 let _slot = slots.acquire_owned().await;
-                let result = python.prepare(plugin, allowed).await.map_err(|failure| (failure.kind, failure.message));
+                let result = tokio::select! {
+                    result = python.prepare(plugin, allowed) => result.map_err(|failure| (failure.kind, failure.message)),
+                    // Given up, so that nothing is still being made when the executor is shut down.
+                    () = stopping.cancelled() => return,
+                };
                 let _ = triggers.send(Trigger::Prepared { plugin: key.0, content: key.1, result, deriving }).await;
             });
         }
