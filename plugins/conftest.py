@@ -1,6 +1,7 @@
 """What every plugin's tests share: reads `plugin.yaml`, checks arguments as the host does, and calls the tool directly.
 
-It speaks the four Python contracts of a tool in a few lines each. It is not the runtime: nothing is confined, timed or capped here.
+It speaks the four Python contracts of a tool in a few lines each. It is not the runtime: nothing is confined, timed or
+capped here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 PLUGINS = Path(__file__).resolve().parent
+
+# A plugin is known by a digest of its whole folder: running its tests must not put compiled files there.
+sys.dont_write_bytecode = True
 
 
 class ArgsRefused(Exception):
@@ -43,7 +47,9 @@ class Plugin:
         self._instances: dict[tuple[str, str], Any] = {}
 
     def module(self, name: str) -> Any:
-        """Imports one of the plugin's modules; modules of the same name that belong to another plugin are forgotten first."""
+        """Imports one of the plugin's modules; modules of the same name that belong to another plugin are forgotten
+        first.
+        """
         if Plugin._imported != self.root:
             sys.path[:] = [str(self.root), *(entry for entry in sys.path if Path(entry).parent != PLUGINS)]
             for loaded, module in list(sys.modules.items()):
@@ -157,7 +163,11 @@ def first_difference(expected: Any, found: Any, path: str = "result") -> str | N
         pairs = enumerate(zip(expected, found))
         inner = (first_difference(left, right, f"{path}[{index}]") for index, (left, right) in pairs)
         return next((difference for difference in inner if difference), None)
-    return None if expected == found and type(expected) is type(found) else f"{path}: expected {expected!r}, found {found!r}"
+    return (
+        None
+        if expected == found and type(expected) is type(found)
+        else f"{path}: expected {expected!r}, found {found!r}"
+    )
 
 
 def plugin_folders() -> list[Path]:

@@ -1,4 +1,6 @@
-"""What all first-party manifests promise: schemas that close, descriptions everywhere, examples that fit, locks that name no place."""
+"""What all first-party manifests promise: schemas that close, descriptions everywhere, examples that fit, locks that
+name no place.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every golden example once more, through the runtime that serves plugins: the four contracts as they really are called.
+"""Every golden example once more, through the runtime that serves plugins: the four contracts as they really are
+called.
 
 One process a plugin, for plugins have modules of the same name. Nothing is confined here; that is the sandbox's tests.
 """
@@ -31,7 +32,9 @@ json.dump(found, sys.__stdout__)
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
 def test_runtime_gives_the_golden_results(folder):
     plugin = Plugin(folder)
-    cases = [(name, example) for name, tool in plugin.tools.items() for example in tool["examples"] if "result" in example]
+    cases = [
+        (name, example) for name, tool in plugin.tools.items() for example in tool["examples"] if "result" in example
+    ]
     job = {
         "root": str(folder),
         "tools": plugin.manifest["mcps"],
@@ -39,7 +42,12 @@ def test_runtime_gives_the_golden_results(folder):
         "cases": [[name, example["args"]] for name, example in cases],
     }
     done = subprocess.run(
-        [sys.executable, "-I", "-B", "-c", _RUN, str(RUNTIME)], input=json.dumps(job), capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-I", "-B", "-c", _RUN, str(RUNTIME)],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     found = json.loads(done.stdout)
     assert found["faults"] == {}

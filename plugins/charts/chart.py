@@ -87,14 +87,21 @@ def _series(entry: Any, number: int, kind: str) -> Series:
         raise Unfit(f"series {number} must be a list of at most {MAX_POINTS} points")
     name = _text(entry.get("name", ""), f"name of series {number}")
     if points is None:
-        return Series(name, [(float(index), None if value is None else _number(value)) for index, value in enumerate(listed)])
+        return Series(
+            name, [(float(index), None if value is None else _number(value)) for index, value in enumerate(listed)]
+        )
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in listed):
         raise Unfit(f"series {number}: each point must be a pair [x, y]")
     return Series(name, [(_number(x), _number(y)) for x, y in listed])
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MAX_VALUE <= value <= MAX_VALUE or math.isnan(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not -MAX_VALUE <= value <= MAX_VALUE
+        or math.isnan(value)
+    ):
         raise Unfit(f"values must be numbers between -{MAX_VALUE:g} and {MAX_VALUE:g}")
     # A value this small would make an axis step that underflows.
     return 0.0 if abs(value) < 1e-200 else float(value)

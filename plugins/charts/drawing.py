@@ -16,9 +16,19 @@ Surface = Union[Canvas, Drawing]
 
 # Told apart by people who do not see all colours (after Okabe and Ito), and on both backgrounds.
 PALETTE: tuple[Colour, ...] = (
-    (0, 114, 178), (230, 120, 0), (0, 158, 115), (204, 80, 150), (86, 180, 233), (213, 60, 40),
-    (150, 140, 30), (120, 94, 170), (110, 110, 110), (160, 90, 40), (20, 160, 170), (240, 160, 160),
-)  # fmt: skip
+    (0, 114, 178),
+    (230, 120, 0),
+    (0, 158, 115),
+    (204, 80, 150),
+    (86, 180, 233),
+    (213, 60, 40),
+    (150, 140, 30),
+    (120, 94, 170),
+    (110, 110, 110),
+    (160, 90, 40),
+    (20, 160, 170),
+    (240, 160, 160),
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,9 @@ def _texts(surface: Surface, chart: Chart, frame: Frame) -> None:
     at = 8 + row / 2
     ink, faint = frame.theme.ink, frame.theme.faint
     if chart.title:
-        surface.text(chart.width / 2, at, _cut(chart.title, chart.width - 16, frame.letters), ink, frame.letters, "middle")
+        surface.text(
+            chart.width / 2, at, _cut(chart.title, chart.width - 16, frame.letters), ink, frame.letters, "middle"
+        )
         at += row
     _legend(surface, chart, frame, at)
     middle = (frame.left + frame.right) / 2
@@ -160,7 +172,9 @@ def _axes(surface: Surface, chart: Chart, frame: Frame) -> None:
     every = max(1, math.ceil(wanted / slot))
     for index in range(0, count, every):
         across = min(max(frame.x.at(index), frame.left), frame.right)
-        surface.text(across, line, _cut(labels[index], slot * every - ADVANCE * letters, letters), theme.faint, letters, "middle")
+        surface.text(
+            across, line, _cut(labels[index], slot * every - ADVANCE * letters, letters), theme.faint, letters, "middle"
+        )
 
 
 def _lines(surface: Surface, chart: Chart, frame: Frame) -> None:

@@ -97,7 +97,9 @@ class Canvas:
                 distance = math.hypot(column + 0.5 - x, line + 0.5 - y)
                 self._mix(column, line, colour, min(1.0, radius + 0.5 - distance))
 
-    def text(self, x: float, y: float, text: str, colour: Colour, scale: int, anchor: str = "start", upright: bool = True) -> None:
+    def text(
+        self, x: float, y: float, text: str, colour: Colour, scale: int, anchor: str = "start", upright: bool = True
+    ) -> None:
         """Text with its middle line at `y`; turned by a quarter to the left when not `upright`."""
         shown = readable(text)
         length = text_width(shown, scale)

@@ -31,7 +31,11 @@ class Scale:
         size = max(abs(self.low), abs(self.high))
         for floor, letter in ((1e15, ""), (1e9, "B"), (1e6, "M"), (1e4, "k")):
             if size >= floor:
-                return f"{value:.3g}" if not letter else _plain(value / {"B": 1e9, "M": 1e6, "k": 1e3}[letter]) + (letter if value else "")
+                return (
+                    f"{value:.3g}"
+                    if not letter
+                    else _plain(value / {"B": 1e9, "M": 1e6, "k": 1e3}[letter]) + (letter if value else "")
+                )
         if size < 1e-3:
             return f"{value:.3g}" if value else "0"
         return _plain(round(value, max(0, 1 - math.floor(math.log10(self.step)))))

@@ -42,7 +42,9 @@ def _changed(before: list[str], at: int, inner: list[tuple[str, str]]) -> list[s
 
 
 def _code(line: str, alphabet: dict[str, str]) -> str:
-    """A character for each different line, so that a place is found by `str.find`. Line ends do not count, as in `patch`."""
+    """A character for each different line, so that a place is found by `str.find`. Line ends do not count, as in
+    `patch`.
+    """
     bare = line.rstrip("\r\n")
     if bare not in alphabet:
         # Above the surrogates there is room for more lines than a text may have.
@@ -53,7 +55,9 @@ def _code(line: str, alphabet: dict[str, str]) -> str:
 def _place(
     coded: str, hunk: Hunk, alphabet: dict[str, str], done: int, wanted: int, fuzz: int
 ) -> tuple[int, int, int, int] | None:
-    """Where the hunk's old lines lie at or after `done`, nearest to `wanted`: position, fuzz used, context lines cut at either end."""
+    """Where the hunk's old lines lie at or after `done`, nearest to `wanted`: position, fuzz used, context lines cut at
+    either end.
+    """
     lead = next((index for index, (mark, _) in enumerate(hunk.lines) if mark != " "), 0)
     trail = next((index for index, (mark, _) in enumerate(reversed(hunk.lines)) if mark != " "), 0)
     for used in range(fuzz + 1):
@@ -84,4 +88,7 @@ def _nowhere(number: int, count: int, hunk: Hunk, before: list[str]) -> str:
     line = hunk.old_start + 1
     found = before[hunk.old_start].rstrip()[:60] if 0 <= hunk.old_start < len(before) else "the end of the text"
     wanted = next((text.rstrip()[:60] for text in hunk.side("-")), "")
-    return f"hunk {number} of {count} does not fit: line {line} is expected to be `{wanted}`, found `{found}`; nothing was changed"
+    return (
+        f"hunk {number} of {count} does not fit: line {line} is expected to be `{wanted}`, found `{found}`; "
+        "nothing was changed"
+    )

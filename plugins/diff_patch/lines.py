@@ -1,7 +1,7 @@
 """Texts as lines, and what two texts have in common, within a fixed amount of work.
 
-Patience first (lines that occur once in both), then Myers on what is left, then "all of it changed": a hostile text gets a coarser
-difference, never a long wait. `difflib` is cubic at worst, so it is not used.
+Patience first (lines that occur once in both), then Myers on what is left, then "all of it changed": a hostile text
+gets a coarser difference, never a long wait. `difflib` is cubic at worst, so it is not used.
 """
 
 from __future__ import annotations

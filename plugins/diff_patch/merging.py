@@ -1,4 +1,4 @@
-"""Three-way merge: what both sides made of a common base, with conflicts where they changed the same lines differently."""
+"""Three-way merge: what two sides made of a base, with conflicts where the same lines differ."""
 
 from __future__ import annotations
 

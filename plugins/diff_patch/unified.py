@@ -97,7 +97,9 @@ def read_patch(patch: list[str]) -> list[Hunk]:
 
 
 def _read_hunk(patch: list[str], position: int, header: re.Match[str]) -> tuple[Hunk, int]:
-    old_start, old_count, new_start, new_count = (int(header[index] or 1) if header[index] != "0" else 0 for index in range(1, 5))
+    old_start, old_count, new_start, new_count = (
+        int(header[index] or 1) if header[index] != "0" else 0 for index in range(1, 5)
+    )
     hunk = Hunk(old_start - 1 if old_count else old_start, new_start - 1 if new_count else new_start)
     old, new = old_count, new_count
     while old or new or (position < len(patch) and patch[position].startswith("\\")):

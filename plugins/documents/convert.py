@@ -50,7 +50,12 @@ def convert(args: dict[str, Any]) -> str:
 def _from_grid(grid: grids.Grid, target: str, delimiter: str | None) -> str:
     if target == "csv":
         return grids.write_csv(grid, delimiter)
-    write = {"json": grids.write_json, "markdown": grids.write_markdown, "html": grids.write_html, "text": grids.write_text}
+    write = {
+        "json": grids.write_json,
+        "markdown": grids.write_markdown,
+        "html": grids.write_html,
+        "text": grids.write_text,
+    }
     return write[target](grid)
 
 

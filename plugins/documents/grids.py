@@ -28,7 +28,10 @@ def _checked(header: list[str], rows: list[list[Any]]) -> Grid:
     if not header:
         raise Unfit("the table has no columns")
     if len(header) > MAX_COLUMNS or len(rows) > MAX_ROWS or len(header) * len(rows) > MAX_CELLS:
-        raise Unfit(f"the table is {len(rows)} by {len(header)}, at most {MAX_ROWS} rows, {MAX_COLUMNS} columns, {MAX_CELLS} cells")
+        raise Unfit(
+            f"the table is {len(rows)} by {len(header)}, "
+            f"at most {MAX_ROWS} rows, {MAX_COLUMNS} columns, {MAX_CELLS} cells are allowed"
+        )
     return Grid(header, [(row + [None] * (len(header) - len(row)))[: len(header)] for row in rows])
 
 
@@ -53,7 +56,11 @@ def read_csv(text: str, delimiter: str | None) -> Grid:
     outside = "".join(first.split('"')[::2])
     mark = delimiter or max(DELIMITERS, key=lambda candidate: (outside.count(candidate), -DELIMITERS.index(candidate)))
     try:
-        rows = [row for row in csv.reader(io.StringIO(text.lstrip("\ufeff").replace("\0", ""), newline=""), delimiter=mark) if row]
+        rows = [
+            row
+            for row in csv.reader(io.StringIO(text.lstrip("\ufeff").replace("\0", ""), newline=""), delimiter=mark)
+            if row
+        ]
     except csv.Error as error:
         raise Unfit(f"the CSV can't be read: {error}") from None
     if not rows:
@@ -68,7 +75,11 @@ def read_json(text: str) -> Grid:
     """An array of objects, or of arrays with the header first, or one object."""
     try:
         # Long integers stay text: converting thousands of digits is slow on purpose in Python.
-        document = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 18 else digits, parse_constant=lambda word: None)
+        document = json.loads(
+            text,
+            parse_int=lambda digits: int(digits) if len(digits) <= 18 else digits,
+            parse_constant=lambda word: None,
+        )
     except RecursionError:
         raise Unfit("the JSON is nested too deeply") from None
     except ValueError as error:
@@ -158,4 +169,6 @@ def write_html(grid: Grid) -> str:
 
 def write_text(grid: Grid) -> str:
     """Cells apart by tabs, a row a line."""
-    return "".join("\t".join(" ".join(_cell(cell).split()) for cell in row) + "\n" for row in [list(grid.header), *grid.rows])
+    return "".join(
+        "\t".join(" ".join(_cell(cell).split()) for cell in row) + "\n" for row in [list(grid.header), *grid.rows]
+    )

@@ -31,15 +31,19 @@ def outline(text: str, source: object) -> dict[str, Any]:
         raise Unfit("`source_format` must be markdown or html")
     soup = prose.soup_of(prose.html_of_markdown(text) if source == "markdown" else text)
     headings = [
-        {"level": int(tag.name[1]), "text": _said(tag)} for tag in soup.find_all(["h1", "h2", "h3", "h4", "h5", "h6"], limit=MAX_ENTRIES)
+        {"level": int(tag.name[1]), "text": _said(tag)}
+        for tag in soup.find_all(["h1", "h2", "h3", "h4", "h5", "h6"], limit=MAX_ENTRIES)
     ]
     first = next((heading["text"] for heading in headings if heading["level"] == 1), None)
     return {
         "title": (str(soup.attrs.get("title", "")) or first or None),
         "headings": headings,
-        "links": [{"text": _said(tag), "url": _url(tag, "href")} for tag in soup.find_all("a", href=True, limit=MAX_ENTRIES)],
+        "links": [
+            {"text": _said(tag), "url": _url(tag, "href")} for tag in soup.find_all("a", href=True, limit=MAX_ENTRIES)
+        ],
         "images": [
-            {"alt": str(tag.get("alt") or "")[:MAX_TEXT], "url": _url(tag, "src")} for tag in soup.find_all("img", src=True, limit=MAX_ENTRIES)
+            {"alt": str(tag.get("alt") or "")[:MAX_TEXT], "url": _url(tag, "src")}
+            for tag in soup.find_all("img", src=True, limit=MAX_ENTRIES)
         ],
         "tables": len(soup.find_all("table")),
         "lists": len(soup.find_all(["ul", "ol"])),

@@ -14,8 +14,8 @@ from bounds import MAX_DEPTH, Unfit
 # Never part of what a reader sees.
 _INVISIBLE = ("script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "head")
 _BLOCKS = frozenset(
-    "address article aside blockquote dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li main nav "
-    "ol p pre section summary table tr ul".split()
+    "address article aside blockquote dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 "
+    "header hr li main nav ol p pre section summary table tr ul".split()
 )
 _SAFE_LINK = re.compile(r"(?:https?:|mailto:|tel:|[^:]*$|[^:]*[/?#])", re.IGNORECASE)
 # Blanks between the parts of these mean nothing.
@@ -38,7 +38,11 @@ def html_of_markdown(text: str) -> str:
 def _check_brackets(text: str) -> None:
     # The search for a link's end starts anew at each bracket: one paragraph of brackets alone takes quadratic time.
     for paragraph in re.split(r"\n[ \t]*\n", text):
-        if paragraph.count("[") > 2_000 or paragraph.count("<") > 5_000 or paragraph.count("*") + paragraph.count("_") > 20_000:
+        if (
+            paragraph.count("[") > 2_000
+            or paragraph.count("<") > 5_000
+            or paragraph.count("*") + paragraph.count("_") > 20_000
+        ):
             raise Unfit("a paragraph holds too many brackets or emphasis marks")
 
 

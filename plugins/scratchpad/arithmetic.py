@@ -1,4 +1,5 @@
-"""Reckons an expression: a walk over its syntax tree, with numbers, names and a few functions, and nothing else. No code is run.
+"""Reckons an expression: a walk over its syntax tree, with numbers, names and a few functions, and nothing else. No
+code is run.
 
 Whole numbers stay exact; every size is bounded before it is reached.
 """
@@ -27,7 +28,12 @@ class Unfit(ValueError):
 
 def _power(base: Number, exponent: Number) -> Number:
     """Refused before it is reckoned: `9**9**9` would take all memory and for ever."""
-    if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and abs(exponent) * base.bit_length() > MAX_BITS:
+    if (
+        isinstance(base, int)
+        and isinstance(exponent, int)
+        and abs(base) > 1
+        and abs(exponent) * base.bit_length() > MAX_BITS
+    ):
         raise Unfit(f"the power is too large: over {MAX_BITS} bits")
     result = base**exponent
     if isinstance(result, complex):

@@ -52,7 +52,9 @@ class Calculate(_SessionTool):
 
 
 def _shown(value: Number) -> Number | None:
-    """The number without the noise of binary fractions (0.3, not 0.30000000000000004); `None` for one that JSON would bend."""
+    """The number without the noise of binary fractions (0.3, not 0.30000000000000004); `None` for one that JSON would
+    bend.
+    """
     if isinstance(value, int):
         return value if abs(value) <= SAFE_INTEGER else None
     return float(f"{value:.15g}") + 0.0

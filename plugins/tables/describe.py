@@ -36,7 +36,9 @@ def describe(files: list[str], sample_rows: int, folders: list[str], progress: A
     workspace = Workspace(files, folders, progress)
     try:
         found = [
-            _table(workspace, path, schema, table, sample_rows) for path, schema, tables in workspace.sources for table in tables
+            _table(workspace, path, schema, table, sample_rows)
+            for path, schema, tables in workspace.sources
+            for table in tables
         ]
     finally:
         workspace.close()
@@ -45,7 +47,12 @@ def describe(files: list[str], sample_rows: int, folders: list[str], progress: A
 
 def _table(workspace: Workspace, path: str, schema: str, table: str, sample_rows: int) -> dict[str, Any]:
     source = f"{quoted(schema)}.{quoted(table)}"
-    shown: dict[str, Any] = {"table": table, "file": path, "kind": kind_of(path), "columns": workspace.columns(schema, table)}
+    shown: dict[str, Any] = {
+        "table": table,
+        "file": path,
+        "kind": kind_of(path),
+        "columns": workspace.columns(schema, table),
+    }
     try:
         shown["rows"] = workspace.select(f"SELECT count(*) FROM {source}", [], 1)["rows"][0][0]
         if sample_rows:

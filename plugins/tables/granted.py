@@ -1,7 +1,8 @@
 """Finds data files inside the granted folders, and nowhere else.
 
-The sandbox already hides everything else; this keeps links from leading out of one granted folder into a file that was not meant,
-and gives the model a clear answer. Messages name paths as the caller wrote them, never where a folder lies on the host.
+The sandbox already hides everything else; this keeps links from leading out of one granted folder into a file that was
+not meant, and gives the model a clear answer. Messages name paths as the caller wrote them, never where a folder lies
+on the host.
 """
 
 from __future__ import annotations

@@ -234,7 +234,9 @@ def _json_cell(value: Any) -> Any:
     return value if not isinstance(value, str) else value[:MAX_FIELD]
 
 
-def _insert(database: sqlite3.Connection, table: str, columns: list[str], types: list[str], rows: Iterable[list[Any]]) -> None:
+def _insert(
+    database: sqlite3.Connection, table: str, columns: list[str], types: list[str], rows: Iterable[list[Any]]
+) -> None:
     declared = ", ".join(f"{quoted(name)} {kind}" for name, kind in zip(columns, types))
     database.execute(f"CREATE TABLE main.{quoted(table)} ({declared})")
     places = ", ".join("?" * len(columns))

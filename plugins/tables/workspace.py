@@ -1,4 +1,6 @@
-"""The database that a call works on: the named files as tables, sealed so that a query can only read, for a bounded time and space."""
+"""The database that a call works on: the named files as tables, sealed so that a query can only read, for a bounded
+time and space.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ MAX_RESULT_CHARACTERS = 400_000
 
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _FORBIDDEN_FUNCTIONS = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "sqlite_log"}
-# Names of sqlite3.SQLITE_LIMIT_*, which Python has since 3.11: length of a value, of a statement, of a LIKE pattern, depth, variables.
+# Names of sqlite3.SQLITE_LIMIT_*, which Python has since 3.11: length of a value, of a statement, of a LIKE pattern,
+# depth, variables.
 _LIMITS = {0: 32 << 20, 1: 20_000, 8: 1_000, 3: 100, 9: 100}
 
 
@@ -89,7 +92,8 @@ class Workspace:
 
     def _table_names(self, schema: str) -> list[str]:
         found = self.database.execute(
-            f"SELECT name FROM {quoted(schema)}.sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+            f"SELECT name FROM {quoted(schema)}.sqlite_master WHERE type IN ('table', 'view') "
+            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
             "ORDER BY name LIMIT 500"
         )
         return [str(row[0]) for row in found]
@@ -101,12 +105,15 @@ class Workspace:
             for limit, value in _LIMITS.items():
                 self.database.setlimit(limit, value)
         self._open_pragma = False
-        # Setting an authorizer also expires every statement prepared before, so none of ours can be run again from Python's cache.
+        # Setting an authorizer also expires every statement prepared before, so none of ours can be run again from
+        # Python's cache.
         self.database.set_authorizer(self._authorize)
         deadline = time.monotonic() + MAX_SECONDS
         self.database.set_progress_handler(lambda: int(time.monotonic() > deadline), 20_000)
 
-    def _authorize(self, action: int, first: str | None, second: str | None, schema: str | None, inner: str | None) -> int:
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, schema: str | None, inner: str | None
+    ) -> int:
         if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_PRAGMA and self._open_pragma:
@@ -114,7 +121,9 @@ class Workspace:
         return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
 
     def columns(self, schema: str, table: str) -> list[dict[str, str]]:
-        """Names and declared types. `PRAGMA` is open for this one statement of ours (Python 3.10 can't take an authorizer off)."""
+        """Names and declared types. `PRAGMA` is open for this one statement of ours (Python 3.10 can't take an
+        authorizer off).
+        """
         self._open_pragma = True
         try:
             found = self.database.execute(f"PRAGMA {quoted(schema)}.table_info({quoted(table)})").fetchmany(256)

@@ -67,7 +67,10 @@ def _phrases(text: str, stops: frozenset[str] | set[str], longest: int) -> list[
 def _candidates(phrases: list[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
     """The phrases, and the parts of them that occur twice or more and oftener than any phrase around them."""
     counts = Counter(
-        phrase[start:stop] for phrase in phrases for start in range(len(phrase)) for stop in range(start + 1, len(phrase) + 1)
+        phrase[start:stop]
+        for phrase in phrases
+        for start in range(len(phrase))
+        for stop in range(start + 1, len(phrase) + 1)
     )
     whole = set(phrases)
     kept = {phrase: count for phrase, count in counts.items() if count > 1 or phrase in whole}
@@ -79,7 +82,9 @@ def _candidates(phrases: list[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
 
 
 def _rake(phrases: list[tuple[str, ...]]) -> list[tuple[str, float, int]]:
-    """Rose et al. 2010: a word scores degree / frequency, a phrase the sum of its words; a repeated phrase gains by 1 + ln(count)."""
+    """Rose et al. 2010: a word scores degree / frequency, a phrase the sum of its words; a repeated phrase gains by 1 +
+    ln(count).
+    """
     frequency: Counter[str] = Counter()
     degree: Counter[str] = Counter()
     for phrase in phrases:
@@ -87,7 +92,11 @@ def _rake(phrases: list[tuple[str, ...]]) -> list[tuple[str, float, int]]:
             frequency[word] += 1
             degree[word] += len(phrase)
     scored = [
-        (" ".join(phrase), round(sum(degree[word] / frequency[word] for word in phrase) * (1 + math.log(count)), 3), count)
+        (
+            " ".join(phrase),
+            round(sum(degree[word] / frequency[word] for word in phrase) * (1 + math.log(count)), 3),
+            count,
+        )
         for phrase, count in _candidates(phrases).items()
     ]
     return sorted(scored, key=lambda entry: (-entry[1], -entry[2], entry[0]))
@@ -95,7 +104,9 @@ def _rake(phrases: list[tuple[str, ...]]) -> list[tuple[str, float, int]]:
 
 def _frequency(text: str, stops: frozenset[str] | set[str]) -> list[tuple[str, float, int]]:
     """Single words by their share of all content words."""
-    content = [word for word in (found.casefold().replace("’", "'") for found in tokens.words(text)) if _content(word, stops)]
+    content = [
+        word for word in (found.casefold().replace("’", "'") for found in tokens.words(text)) if _content(word, stops)
+    ]
     counts = Counter(content)
     scored = [(word, round(count / len(content), 4), count) for word, count in counts.items()]
     return sorted(scored, key=lambda entry: (-entry[2], entry[0]))

@@ -1,4 +1,5 @@
-"""The tool `analyze_sentiment`: how positive or negative a text is, by a word list with negation, intensity and contrast.
+"""The tool `analyze_sentiment`: how positive or negative a text is, by a word list with negation, intensity and
+contrast.
 
 The shape of the arithmetic follows VADER (Hutto and Gilbert 2014); the word list is this plugin's own.
 """
@@ -42,7 +43,8 @@ class AnalyzeSentiment:
         if per_sentence:
             shown = pieces[:MAX_SENTENCES_SHOWN]
             result["sentences"] = [
-                {"text": sentence[:SENTENCE_CHARACTERS_SHOWN], **_label(_compound(values))} for sentence, values, _ in shown
+                {"text": sentence[:SENTENCE_CHARACTERS_SHOWN], **_label(_compound(values))}
+                for sentence, values, _ in shown
             ]
         return result
 
@@ -57,7 +59,9 @@ def _feelings(sentence: str) -> tuple[list[float], int]:
     found = _TOKEN.findall(sentence)
     marks = sum(1 for token in found if token == "!")
     listed = [token for token in found if token not in "!?"]
-    shouting = any(token.isupper() for token in listed) and not all(token.isupper() for token in listed if token.isalpha())
+    shouting = any(token.isupper() for token in listed) and not all(
+        token.isupper() for token in listed if token.isalpha()
+    )
     lowered = [token.lower().replace("’", "'") for token in listed]
     values = [_feeling(listed, lowered, index, shouting) for index in range(len(listed))]
     if "but" in lowered or "however" in lowered:

@@ -1,4 +1,5 @@
-"""Cuts a text into words, sentences and paragraphs, and counts syllables. Every pattern is linear in the length of the text.
+"""Cuts a text into words, sentences and paragraphs, and counts syllables. Every pattern is linear in the length of the
+text.
 
 It knows nothing of scores: those are in the modules of the tools.
 """

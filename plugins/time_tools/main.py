@@ -1,4 +1,6 @@
-"""The tools: plain classes with `_run`, one with `async _arun`. What they reckon with is in `moments.py` and `workdays.py`."""
+"""The tools: plain classes with `_run`, one with `async _arun`. What they reckon with is in `moments.py` and
+`workdays.py`.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ class CurrentTime:
 
     async def _arun(self, zones: list[str] | None = None) -> dict[str, Any]:
         now = datetime.now(timezone.utc).replace(microsecond=0)
-        return {"times": [_shown(_elsewhere(now, name), name) for name in _zones(zones or ["UTC"])], "unix": int(now.timestamp())}
+        return {
+            "times": [_shown(_elsewhere(now, name), name) for name in _zones(zones or ["UTC"])],
+            "unix": int(now.timestamp()),
+        }
 
 
 class ConvertTime:
@@ -58,7 +63,10 @@ class ConvertTime:
                 raise Unreadable("`from_zone` is needed for a time without an offset")
             when, note = placed(when, zone(from_zone))
         source = from_zone or "as given"
-        result = {"from": _shown(when, source), "to": [_shown(_elsewhere(when, name), name) for name in _zones(to_zones)]}
+        result = {
+            "from": _shown(when, source),
+            "to": [_shown(_elsewhere(when, name), name) for name in _zones(to_zones)],
+        }
         return {**result, "note": note} if note else result
 
 
@@ -130,7 +138,11 @@ class DateDifference:
             last = last.astimezone(first.tzinfo)
         seconds = int((last - first).total_seconds())
         # A last day that is not yet full does not count.
-        until = last.date() - timedelta(days=1) if last.time() < first.time() and last.date() > first.date() else last.date()
+        until = (
+            last.date() - timedelta(days=1)
+            if last.time() < first.time() and last.date() > first.date()
+            else last.date()
+        )
         years, months, days = calendar_difference(first.date(), until)
         return {
             "direction": {1: "forward", -1: "backward"}[sign] if seconds else "none",

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 _ZONE_CHARACTERS = re.compile(r"[A-Za-z0-9_+\-/ ]{1,64}")
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
 _MOMENT = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,6}))?)?(Z|z|[+-][0-9]{2}:?[0-9]{2})?)?"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,6}))?)?(Z|z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
 _MAX_TEXT = 64
 
@@ -25,7 +26,9 @@ def zone(given: str) -> tzinfo:
     """A zone by IANA name, by city (`new york`), or by offset (`+02:00`, `UTC-5`)."""
     text = given.strip() if isinstance(given, str) else ""
     if not _ZONE_CHARACTERS.fullmatch(text.replace(":", "")):
-        raise Unreadable("a time zone must be an IANA name such as `Europe/Paris`, a city, or an offset such as `+02:00`")
+        raise Unreadable(
+            "a time zone must be an IANA name such as `Europe/Paris`, a city, or an offset such as `+02:00`"
+        )
     if text.upper() in ("UTC", "Z", "GMT"):
         return timezone.utc
     offset = _OFFSET.fullmatch(text)
@@ -53,7 +56,8 @@ def _full_name(text: str) -> str:
     if len(by_city.get(key, [])) == 1:
         return by_city[key][0]
     near = by_city.get(key) or [
-        by_name.get(found) or by_city[found][0] for found in difflib.get_close_matches(key, [*by_name, *by_city], n=3, cutoff=0.75)
+        by_name.get(found) or by_city[found][0]
+        for found in difflib.get_close_matches(key, [*by_name, *by_city], n=3, cutoff=0.75)
     ]
     hint = f", did you mean {' or '.join(f'`{found}`' for found in dict.fromkeys(near))}?" if near else ""
     raise Unreadable(f"time zone `{text}` is not known{hint}")
@@ -104,7 +108,9 @@ def offset_text(when: datetime) -> str:
 
 
 def placed(when: datetime, where: tzinfo) -> tuple[datetime, str | None]:
-    """Puts a wall-clock time into a zone, with a note where clocks change: a skipped time moves on, a repeated one means the first."""
+    """Puts a wall-clock time into a zone, with a note where clocks change: a skipped time moves on, a repeated one
+    means the first.
+    """
     try:
         first, second = when.replace(tzinfo=where, fold=0), when.replace(tzinfo=where, fold=1)
         if first.utcoffset() == second.utcoffset():
@@ -112,7 +118,10 @@ def placed(when: datetime, where: tzinfo) -> tuple[datetime, str | None]:
         back = first.astimezone(timezone.utc).astimezone(where)
         if back.replace(tzinfo=None) != when.replace(tzinfo=None):
             return back, f"{when.isoformat()} does not exist there: clocks go forward; {back.isoformat()} is meant"
-        return first, f"{when.isoformat()} happens twice there: clocks go back; the first one is meant, the second is an offset later"
+        return (
+            first,
+            f"{when.isoformat()} happens twice there: clocks go back; the first one is meant",
+        )
     except OverflowError:
         raise Unreadable("the time is too close to the first or last year") from None
 

@@ -37,7 +37,9 @@ class Week:
         return count - sum(start <= holiday <= end for holiday in self.holidays)
 
     def step(self, start: date, count: int) -> date:
-        """The business day `count` business days after (or before) `start`; 0 gives the next one, `start` itself if worked."""
+        """The business day `count` business days after (or before) `start`; 0 gives the next one, `start` itself if
+        worked.
+        """
         if abs(count) > MAX_STEPS:
             raise Unreadable(f"at most {MAX_STEPS} business days can be added")
         direction = timedelta(days=-1 if count < 0 else 1)

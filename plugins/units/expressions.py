@@ -1,4 +1,6 @@
-"""Reads unit expressions such as `km/h`, `kg*m^2/s^2` or `MiB`, and converts between those of the same dimension. Exact fractions inside."""
+"""Reads unit expressions such as `km/h`, `kg*m^2/s^2` or `MiB`, and converts between those of the same dimension. Exact
+fractions inside.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class UnitError(ValueError):
 
 @dataclass(frozen=True)
 class Unit:
-    """A size in base units, a dimension, the zero of the scale where it has one of its own, and what the unit is used for."""
+    """A size in base units, a dimension, the zero of the scale where it has one of its own, and what the unit is used
+    for.
+    """
 
     size: Fraction
     dimension: tuple[int, ...]
@@ -64,7 +68,9 @@ def _tables() -> tuple[dict[str, Unit], dict[str, str]]:
         unit = Unit(fraction(size), _dimension(quantity), fraction(OFFSETS.get(symbol, "0")), quantity)
         symbols[symbol] = unit
         words = others.split()
-        names.update({form: symbol for word in (symbol, *words) if len(word) > 1 for form in (word.lower(), word.lower() + "s")})
+        names.update(
+            {form: symbol for word in (symbol, *words) if len(word) > 1 for form in (word.lower(), word.lower() + "s")}
+        )
         # A one-letter second symbol (`l` beside `L`) is a symbol too.
         symbols.update({word: unit for word in words if len(word) == 1})
         prefixes = {**(PREFIXES if prefixed else {}), **(BINARY_PREFIXES if quantity == "information" else {})}
@@ -74,7 +80,9 @@ def _tables() -> tuple[dict[str, Unit], dict[str, str]]:
                 symbols.setdefault(sign + short, bigger)
             if sign == "µ":
                 symbols.setdefault("u" + symbol, bigger)
-            names.update({form: sign + symbol for word in words if len(word) > 2 for form in (name + word, name + word + "s")})
+            names.update(
+                {form: sign + symbol for word in words if len(word) > 2 for form in (name + word, name + word + "s")}
+            )
             if symbol == "bit":
                 names.update({name + "bit": sign + "bit", name + "bits": sign + "bit"})
     # Plain units win over a prefix that happens to spell them: `min` is a minute, `ft` a foot, `cd` a candela.
@@ -102,7 +110,7 @@ def single(word: str) -> Unit:
 
 
 def parse(expression: str) -> Unit:
-    """A unit, or a product of powers of units: `*`, `·`, blanks and `/`; each `/` divides by the one factor after it."""
+    """A unit, or a product of powers of units: `*`, `·`, blanks and `/`; `/` divides by the factor after it."""
     text = expression.strip() if isinstance(expression, str) else ""
     if not text or len(text) > MAX_EXPRESSION:
         raise UnitError(f"a unit must have 1 to {MAX_EXPRESSION} characters")
@@ -148,7 +156,9 @@ def _product(spelled: str, text: str) -> Unit:
 
 
 def convert(value: Fraction, source: Unit, target: Unit) -> tuple[Fraction, bool]:
-    """The value in the target unit, and whether the units are reciprocal (as litres per distance and distance per gallon are)."""
+    """The value in the target unit, and whether the units are reciprocal (as litres per distance and distance per
+    gallon are).
+    """
     in_base = value * source.size + source.offset
     if source.dimension == target.dimension:
         return (in_base - target.offset) / target.size, False

@@ -12,12 +12,21 @@ def answer(args: dict) -> dict:
     if quantity is None:
         return {"quantities": list(QUANTITIES)}
     if quantity not in QUANTITIES:
-        return {"success": False, "error": f"quantity `{str(quantity)[:40]}` is not known, expected one of {', '.join(QUANTITIES)}"}
+        return {
+            "success": False,
+            "error": f"quantity `{str(quantity)[:40]}` is not known, expected one of {', '.join(QUANTITIES)}",
+        }
     listed = [
-        {"symbol": symbol, "names": names.split(), "prefixes": prefixed} for symbol, names, kind, _, prefixed in UNITS if kind == quantity
+        {"symbol": symbol, "names": names.split(), "prefixes": prefixed}
+        for symbol, names, kind, _, prefixed in UNITS
+        if kind == quantity
     ]
     known = {**PREFIXES, **(BINARY_PREFIXES if quantity == "information" else {})}
-    return {"quantity": quantity, "units": listed, "prefixes": list(known) if any(unit["prefixes"] for unit in listed) else []}
+    return {
+        "quantity": quantity,
+        "units": listed,
+        "prefixes": list(known) if any(unit["prefixes"] for unit in listed) else [],
+    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The units: symbol, names, size in base units. Data only.
 
-Base units are m, kg, s, A, K, mol, cd, bit and rad: angle and information count as dimensions, so that rpm and Hz, or bytes and
-numbers, are not taken for one another. Sizes are exact decimal fractions wherever the definition is.
+Base units are m, kg, s, A, K, mol, cd, bit and rad: angle and information count as dimensions, so that rpm and Hz, or
+bytes and numbers, are not taken for one another. Sizes are exact decimal fractions wherever the definition is.
 """
 
 from __future__ import annotations
@@ -146,15 +146,36 @@ UNITS: tuple[tuple[str, str, str, str, bool], ...] = (
 OFFSETS: dict[str, str] = {"°C": "273.15", "°F": "459.67*5/9"}
 
 PREFIXES: dict[str, tuple[str, str]] = {
-    "Q": ("quetta", "1e30"), "R": ("ronna", "1e27"), "Y": ("yotta", "1e24"), "Z": ("zetta", "1e21"), "E": ("exa", "1e18"),
-    "P": ("peta", "1e15"), "T": ("tera", "1e12"), "G": ("giga", "1e9"), "M": ("mega", "1e6"), "k": ("kilo", "1e3"),
-    "h": ("hecto", "1e2"), "da": ("deca", "1e1"), "d": ("deci", "1e-1"), "c": ("centi", "1e-2"), "m": ("milli", "1e-3"),
-    "µ": ("micro", "1e-6"), "n": ("nano", "1e-9"), "p": ("pico", "1e-12"), "f": ("femto", "1e-15"), "a": ("atto", "1e-18"),
-    "z": ("zepto", "1e-21"), "y": ("yocto", "1e-24"),
-}  # fmt: skip
+    "Q": ("quetta", "1e30"),
+    "R": ("ronna", "1e27"),
+    "Y": ("yotta", "1e24"),
+    "Z": ("zetta", "1e21"),
+    "E": ("exa", "1e18"),
+    "P": ("peta", "1e15"),
+    "T": ("tera", "1e12"),
+    "G": ("giga", "1e9"),
+    "M": ("mega", "1e6"),
+    "k": ("kilo", "1e3"),
+    "h": ("hecto", "1e2"),
+    "da": ("deca", "1e1"),
+    "d": ("deci", "1e-1"),
+    "c": ("centi", "1e-2"),
+    "m": ("milli", "1e-3"),
+    "µ": ("micro", "1e-6"),
+    "n": ("nano", "1e-9"),
+    "p": ("pico", "1e-12"),
+    "f": ("femto", "1e-15"),
+    "a": ("atto", "1e-18"),
+    "z": ("zepto", "1e-21"),
+    "y": ("yocto", "1e-24"),
+}
 
 # For bit and byte alone.
 BINARY_PREFIXES: dict[str, tuple[str, str]] = {
-    "Ki": ("kibi", "1024"), "Mi": ("mebi", "1048576"), "Gi": ("gibi", "1073741824"), "Ti": ("tebi", "1099511627776"),
-    "Pi": ("pebi", "1125899906842624"), "Ei": ("exbi", "1152921504606846976"),
-}  # fmt: skip
+    "Ki": ("kibi", "1024"),
+    "Mi": ("mebi", "1048576"),
+    "Gi": ("gibi", "1073741824"),
+    "Ti": ("tebi", "1099511627776"),
+    "Pi": ("pebi", "1125899906842624"),
+    "Ei": ("exbi", "1152921504606846976"),
+}

@@ -1,4 +1,5 @@
-"""The tools `current_weather` and `weather_forecast`: classes with initialize, execute, cleanup, get_status and handle_event.
+"""The tools `current_weather` and `weather_forecast`: classes with initialize, execute, cleanup, get_status and
+handle_event.
 
 `initialize` runs before any secret is known; the key comes with each call and is forgotten with it.
 """

@@ -61,7 +61,9 @@ def _checked_base(base_url: object) -> str:
     except ValueError:
         raise WeatherError("configuration: `base_url` is not a web address") from None
     if not host or parts.query or parts.fragment or parts.username or parts.scheme not in ("http", "https"):
-        raise WeatherError("configuration: `base_url` must be http(s)://host[:port][/path] without user, query or fragment")
+        raise WeatherError(
+            "configuration: `base_url` must be http(s)://host[:port][/path] without user, query or fragment"
+        )
     if parts.scheme == "http" and not _is_loopback(host):
         raise WeatherError("configuration: `base_url` must use https, except on this machine")
     return base_url.rstrip("/")
@@ -142,9 +144,13 @@ def _object(body: bytes) -> dict[str, Any]:
 def _refusal(status: int) -> WeatherError:
     # The body is left out: a server could echo the request, and with it the key.
     if status in (401, 403):
-        return WeatherError("the weather API refused the key: OPENWEATHER_API_KEY is wrong, not active yet, or lacks this product")
+        return WeatherError(
+            "the weather API refused the key: OPENWEATHER_API_KEY is wrong, not active yet, or lacks this product"
+        )
     if status in (400, 404):
-        return WeatherError("the weather API does not know this place; try `city` as `Name,COUNTRY` or give coordinates")
+        return WeatherError(
+            "the weather API does not know this place; try `city` as `Name,COUNTRY` or give coordinates"
+        )
     if status == 429:
         return WeatherError("the weather API's rate limit is reached; try again later")
     if 300 <= status < 400:

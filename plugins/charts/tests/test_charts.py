@@ -1,4 +1,6 @@
-"""charts: pictures are decoded and looked at, point by point; SVG is parsed; axes are checked; numbers and texts made to hurt."""
+"""charts: pictures are decoded and looked at, point by point; SVG is parsed; axes are checked; numbers and texts made
+to hurt.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def test_example(plugin, example):
 
 
 def decode(data):
-    """Width, height and a function from `(x, y)` to a colour; checks every checksum. Knows the filters that the writer uses."""
+    """Width, height and a function from `(x, y)` to a colour; checks every checksum. Knows the filters that the writer
+    uses.
+    """
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     at, body, kinds = 8, b"", []
     while at < len(data):
@@ -65,7 +69,9 @@ def test_bars_are_as_high_as_their_values(plugin):
     columns = [sum(at(x, y) == BLUE for y in range(height)) for x in range(width)]
     heights = sorted(set(columns) - {0})
     assert len(heights) == 3
-    assert heights[1] / heights[0] == pytest.approx(2, rel=0.03) and heights[2] / heights[0] == pytest.approx(4, rel=0.03)
+    assert heights[1] / heights[0] == pytest.approx(2, rel=0.03) and heights[2] / heights[0] == pytest.approx(
+        4, rel=0.03
+    )
 
 
 def test_stacked_bars_add_up_and_negative_ones_hang(plugin):
@@ -105,7 +111,11 @@ def test_themes_sizes_and_texts_show(plugin):
 
 def test_svg_is_well_formed_and_escaped(plugin):
     texts = {"title": "<script>&\"'\x07\u202e", "x_label": "日本語", "y_label": "]]>"}
-    for kind, series in (("bar", {"values": [1, -2]}), ("scatter", {"points": [[0, 1]]}), ("area", {"values": [1, 2, 3]})):
+    for kind, series in (
+        ("bar", {"values": [1, -2]}),
+        ("scatter", {"points": [[0, 1]]}),
+        ("area", {"values": [1, 2, 3]}),
+    ):
         svg = plugin.call("draw_chart", {"kind": kind, "series": [{"name": "<b>", **series}], "format": "svg", **texts})
         root = ElementTree.fromstring(svg)
         found = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
@@ -137,7 +147,9 @@ def test_scales_hold_any_values(plugin):
     scales = plugin.module("scales")
     randomness = random.Random(3)
     for _ in range(2000):
-        values = [randomness.uniform(-1, 1) * 10 ** randomness.uniform(-199, 15) for _ in range(randomness.randint(1, 5))]
+        values = [
+            randomness.uniform(-1, 1) * 10 ** randomness.uniform(-199, 15) for _ in range(randomness.randint(1, 5))
+        ]
         scale = scales.fitted(values, 0, 500, randomness.randint(1, 10), randomness.random() < 0.5)
         assert all(-1 <= scale.at(value) <= 501 for value in values)
         assert all(len(scale.label(tick)) <= 24 for tick in scale.ticks()) and len(scale.ticks()) <= 50
@@ -206,7 +218,16 @@ def test_the_largest_pictures_end_in_time(plugin, kind):
 @pytest.mark.parametrize(("width", "height"), [(200, 150), (800, 480)])
 def test_odd_data_still_draws(plugin, series, width, height):
     for kind in ("line", "area", "bar") if "values" in series[0] else ("line", "scatter", "area"):
-        draw(plugin, kind=kind, series=series, width=width, height=height, title="t" * 200, x_label="x" * 200, y_label="y" * 200)
+        draw(
+            plugin,
+            kind=kind,
+            series=series,
+            width=width,
+            height=height,
+            title="t" * 200,
+            x_label="x" * 200,
+            y_label="y" * 200,
+        )
 
 
 def test_every_glyph_is_whole_and_different(plugin):

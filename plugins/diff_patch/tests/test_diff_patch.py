@@ -1,4 +1,4 @@
-"""diff_patch: golden examples, random texts there and back, merges, patches that do not fit, and texts made to be slow."""
+"""diff_patch: golden examples, random texts there and back, merges, patches that do not fit, slow texts."""
 
 from __future__ import annotations
 
@@ -38,11 +38,16 @@ def test_a_diff_applied_gives_the_new_text_and_undone_the_old(plugin, context_li
         if not found["identical"]:
             patch = {"patch": found["diff"], "fuzz": 0}
             assert plugin.call("apply_patch", {"text": before, **patch})["text"] == after, (before, after)
-            assert plugin.call("apply_patch", {"text": after, **patch, "reverse": True})["text"] == before, (before, after)
+            assert plugin.call("apply_patch", {"text": after, **patch, "reverse": True})["text"] == before, (
+                before,
+                after,
+            )
 
 
 def test_diffs_are_shortest_on_small_texts(plugin):
-    """Against a plain longest-common-subsequence table. Patience may keep less than the longest, but never on texts without moved lines."""
+    """Against a plain longest-common-subsequence table. Patience may keep less than the longest, but never on texts
+    without moved lines.
+    """
     lines = plugin.module("lines")
     randomness = random.Random(5)
     for _ in range(300):
@@ -67,7 +72,9 @@ def test_git_takes_our_diffs(plugin, tmp_path):
     git = shutil.which("git")
     assert git, "git is needed to check the format against another implementation"
     before, after = "a\nb\nc\n" * 20, "a\nb\nc\n" * 10 + "new\n" + "a\nb\nc\n" * 9 + "a\nend"
-    diff = plugin.call("unified_diff", {"before": before, "after": after, "before_name": "a/f", "after_name": "b/f"})["diff"]
+    diff = plugin.call("unified_diff", {"before": before, "after": after, "before_name": "a/f", "after_name": "b/f"})[
+        "diff"
+    ]
     (tmp_path / "f").write_text(before)
     (tmp_path / "p").write_text(diff)
     subprocess.run([git, "apply", "p"], cwd=tmp_path, check=True, capture_output=True)
@@ -75,14 +82,22 @@ def test_git_takes_our_diffs(plugin, tmp_path):
 
 
 def test_missing_newlines_and_carriage_returns_survive(plugin):
-    for before, after in (("a\nb", "a\nb\n"), ("a\r\nb\r\n", "a\r\nc\r\n"), ("", "x"), ("x", ""), ("\u2028\x0b\n", "\u2028\x0c\n")):
+    for before, after in (
+        ("a\nb", "a\nb\n"),
+        ("a\r\nb\r\n", "a\r\nc\r\n"),
+        ("", "x"),
+        ("x", ""),
+        ("\u2028\x0b\n", "\u2028\x0c\n"),
+    ):
         diff = plugin.call("unified_diff", {"before": before, "after": after})["diff"]
         assert plugin.call("apply_patch", {"text": before, "patch": diff})["text"] == after
 
 
 def test_hunks_find_moved_places_and_tolerate_changed_context(plugin):
     text = "".join(f"line {number}\n" for number in range(40))
-    diff = plugin.call("unified_diff", {"before": text, "after": text.replace("line 20\n", "twenty\n").replace("line 35\n", "")})["diff"]
+    diff = plugin.call(
+        "unified_diff", {"before": text, "after": text.replace("line 20\n", "twenty\n").replace("line 35\n", "")}
+    )["diff"]
     moved = "new\n" * 7 + text.replace("line 18\n", "changed\n")
     found = plugin.call("apply_patch", {"text": moved, "patch": diff})
     assert found["text"] == moved.replace("line 20\n", "twenty\n").replace("line 35\n", "")
@@ -91,7 +106,9 @@ def test_hunks_find_moved_places_and_tolerate_changed_context(plugin):
 
 def test_a_patch_that_does_not_fit_changes_nothing_and_says_why(plugin, failed):
     patch = "@@ -1,2 +1,2 @@\n one\n-two\n+2\n@@ -9 +9 @@\n-nine\n+9\n"
-    with pytest.raises(failed, match="hunk 2 of 2 does not fit: line 9 is expected to be `nine`, found `the end of the text`"):
+    with pytest.raises(
+        failed, match="hunk 2 of 2 does not fit: line 9 is expected to be `nine`, found `the end of the text`"
+    ):
         plugin.call("apply_patch", {"text": "one\ntwo\n", "patch": patch})
 
 
@@ -154,7 +171,10 @@ def test_merging_with_an_unchanged_side_gives_the_other(plugin):
         ("a\nb\n" * 25_000, "b\nc\n" * 25_000),
         ("a\n" * 25_000 + "b\n" * 25_000, "b\n" * 25_000 + "a\n" * 25_000),
         ("".join(f"{n}\n" for n in range(50_000)), "".join(f"{n}\n" for n in reversed(range(50_000)))),
-        ("".join(f"{n * 7919 % 50021}\n" for n in range(50_000)), "".join(f"{n * 104729 % 50021}\n" for n in range(50_000))),
+        (
+            "".join(f"{n * 7919 % 50021}\n" for n in range(50_000)),
+            "".join(f"{n * 104729 % 50021}\n" for n in range(50_000)),
+        ),
         ("".join(f"{n % 97}\n" for n in range(50_000)), "".join(f"{n % 89}\n" for n in range(50_000))),
         ("\n" * 50_000, ""),
     ],

@@ -20,7 +20,9 @@ def test_example(plugin, example):
 @pytest.fixture
 def convert(plugin):
     def run(text, source, target, **more):
-        return plugin.call("convert_document", {"text": text, "source_format": source, "target_format": target, **more})["content"]
+        return plugin.call(
+            "convert_document", {"text": text, "source_format": source, "target_format": target, **more}
+        )["content"]
 
     return run
 
@@ -86,10 +88,16 @@ def test_markdown_does_not_pass_on_html_or_unsafe_links(convert):
         ("a|b\n1|2\n", {}, [{"a": "1", "b": "2"}]),
         ("\ufeffa\tb\r\n1\t2\r\n", {}, [{"a": "1", "b": "2"}]),
         ("a,b;c\n1,2;3\n", {"delimiter": ";"}, [{"a,b": "1,2", "c": "3"}]),
-        ('a,a,\n"x\ny",2,3,4\n\n5\n', {}, [{"a": "x\ny", "a_2": "2", "column_3": "3", "column_4": "4"},
-                                           {"a": "5", "a_2": None, "column_3": None, "column_4": None}]),
+        (
+            'a,a,\n"x\ny",2,3,4\n\n5\n',
+            {},
+            [
+                {"a": "x\ny", "a_2": "2", "column_3": "3", "column_4": "4"},
+                {"a": "5", "a_2": None, "column_3": None, "column_4": None},
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_reads_kinds_of_csv(convert, text, more, rows):
     assert json.loads(convert(text, "csv", "json", **more)) == rows
 
@@ -103,7 +111,8 @@ def test_reads_shapes_of_json(convert):
 
 
 def test_takes_the_wanted_table(convert, failed):
-    page = "<table><tr><td>a</td></tr></table><table><tr><td>b<table><tr><td>in</td></tr></table></td></tr><tr><td>1</td></tr></table>"
+    page = "<table><tr><td>a</td></tr></table>"
+    page += "<table><tr><td>b<table><tr><td>in</td></tr></table></td></tr><tr><td>1</td></tr></table>"
     assert convert(page, "html", "csv", table=2) == "b in\n1\n"
     assert convert(page, "html", "csv", table=3) == "in\n"
     with pytest.raises(failed, match="has 3 tables"):
@@ -113,7 +122,9 @@ def test_takes_the_wanted_table(convert, failed):
 
 
 def test_outline_counts_and_lists(plugin):
-    text = "# A\n\n## B `c`\n\n![i](p.png) [l](u)\n\n```py\n# not a heading\n```\n\n- x\n\n1. y\n\n| t |\n|---|\n| 1 |\n"
+    text = (
+        "# A\n\n## B `c`\n\n![i](p.png) [l](u)\n\n```py\n# not a heading\n```\n\n- x\n\n1. y\n\n| t |\n|---|\n| 1 |\n"
+    )
     found = plugin.call("outline_document", {"text": text, "source_format": "markdown"})
     assert found["title"] == "A" and [heading["text"] for heading in found["headings"]] == ["A", "B c"]
     assert (found["tables"], found["lists"], found["code_blocks"]) == (1, 2, 1)
@@ -149,7 +160,7 @@ HOSTILE = {
     "lines": ("csv", "a\n" * 150_000),
     "deep_json": ("json", "[" * 150_000 + "]" * 150_000),
     "deep_value": ("json", '[{"a": ' + "[" * 900 + "]" * 900 + "}]"),
-    "long_number": ("json", "[{\"a\": " + "1" * 299_000 + "}]"),
+    "long_number": ("json", '[{"a": ' + "1" * 299_000 + "}]"),
     "many_keys": ("json", json.dumps({str(number): 1 for number in range(20_000)})),
     "surrogate": ("json", '[{"a": "\\ud800"}]'),
     "infinity": ("json", '[{"a": 1e999}]'),
@@ -160,8 +171,11 @@ HOSTILE = {
 def test_hostile_documents_end_in_a_result_or_a_message(plugin, failed, name):
     source, text = HOSTILE[name]
     assert len(text) <= 300_000
-    calls = [("convert_document", {"text": text, "source_format": source, "target_format": target}) for target in ("markdown", "html", "text", "csv")
-             if target != source]  # fmt: skip
+    calls = [
+        ("convert_document", {"text": text, "source_format": source, "target_format": target})
+        for target in ("markdown", "html", "text", "csv")
+        if target != source
+    ]
     if source in ("markdown", "html"):
         calls.append(("outline_document", {"text": text, "source_format": source}))
     for tool, args in calls:
@@ -177,6 +191,13 @@ def test_unfit_arguments_get_a_message(plugin, failed, refused):
     with pytest.raises(refused):
         plugin.call("convert_document", {"text": "x" * 300_001, "source_format": "csv", "target_format": "json"})
     base = {"text": "a", "source_format": "csv", "target_format": "json"}
-    for change in ({"text": "x" * 300_001}, {"text": 5}, {"source_format": "docx"}, {"target_format": None}, {"delimiter": "ab"}, {"table": 0}):
+    for change in (
+        {"text": "x" * 300_001},
+        {"text": 5},
+        {"source_format": "docx"},
+        {"target_format": None},
+        {"delimiter": "ab"},
+        {"table": 0},
+    ):
         with pytest.raises(failed):
             plugin.call_unchecked("convert_document", {**base, **change})

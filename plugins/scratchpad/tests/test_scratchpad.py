@@ -1,4 +1,6 @@
-"""scratchpad: golden examples, arithmetic against known values, memory across calls, and expressions made to run code or for ever."""
+"""scratchpad: golden examples, arithmetic against known values, memory across calls, and expressions made to run code
+or for ever.
+"""
 
 from __future__ import annotations
 
@@ -65,15 +67,21 @@ def test_memory_lasts_between_calls(plugin):
     assert plugin.call("recall", {}) == {"keys": ["price", "notes", "total", "ans"]}
     assert plugin.call("remember", {"key": "price", "value": 20}) == {"key": "price", "replaced": True}
     assert plugin.call("recall", {"prefix": "t"}) == {"keys": ["total"]}
-    assert plugin.call("forget", {"key": "price"}) == {"forgotten": 1} and plugin.call("forget", {"key": "price"}) == {"forgotten": 0}
+    assert plugin.call("forget", {"key": "price"}) == {"forgotten": 1} and plugin.call("forget", {"key": "price"}) == {
+        "forgotten": 0
+    }
     assert plugin.call("forget", {"prefix": "n"}) == {"forgotten": 1}
     assert plugin.call("forget", {"everything": True}) == {"forgotten": 2} and plugin.call("recall", {}) == {"keys": []}
 
 
 def test_another_process_remembers_nothing(plugin):
     plugin.call("remember", {"key": "mine", "value": 1})
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import main, json; print(json.dumps(main.Recall().execute({})))"
-    done = subprocess.run([sys.executable, "-B", "-c", code, str(plugin.root)], capture_output=True, text=True, check=True)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import main, json; print(json.dumps(main.Recall().execute({})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, str(plugin.root)], capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout) == {"keys": []} != plugin.call("recall", {})
 
 
@@ -101,16 +109,79 @@ def test_life_of_a_tool(plugin):
 @pytest.mark.parametrize(
     "expression",
     [
-        "__import__('os').system('id')", "().__class__", "[1][0]", "'a' * 9", "b'a'", "lambda: 1", "1 if 1 else 2", "[x for x in (1, 2)]", "f'{1}'",
-        "1 < 2", "not 1", "~1", "1 << 99", "1 & 1", "True", "None", "...", "1j", "(x := 5)", "print(1)", "abs", "sqrt", "abs(x=1)", "abs(*[1])",
-        "max()", "sqrt()", "sqrt(1, 2)", "eval('1')", "a.b", "unknown", "1;2", "import os", "1 +", "", "  ", "1 2", "ans", "\0", "await 1",
-        "1 / 0", "1 // 0", "1 % 0", "0 ** -1", "log(0)", "sqrt(-1)", "(-8) ** 0.5", "asin(2)", "exp(1000)", "1e308 * 10", "1e999", "10.0 ** 400",
-        "9**9**9", "2 ** 10001", "(2 ** 9999) * (2 ** 9999)", "factorial(801)", "factorial(-1)", "factorial(1.5)", "comb(10**9, 5)",
-        "2 ** -10001", "round(1, 1e9)", "gcd(1.5, 2)", "factorial(800) * factorial(800) * factorial(800)", "1e" + "9" * 50, "2.0 ** factorial(500)",
-        "-" * 999 + "1", "(" * 499 + "1" + ")" * 499, "+".join(["1"] * 500), "abs(" * 200 + "1" + ")" * 200, "1" * 1001, "sin(2 ** 9000)",
+        "__import__('os').system('id')",
+        "().__class__",
+        "[1][0]",
+        "'a' * 9",
+        "b'a'",
+        "lambda: 1",
+        "1 if 1 else 2",
+        "[x for x in (1, 2)]",
+        "f'{1}'",
+        "1 < 2",
+        "not 1",
+        "~1",
+        "1 << 99",
+        "1 & 1",
+        "True",
+        "None",
+        "...",
+        "1j",
+        "(x := 5)",
+        "print(1)",
+        "abs",
+        "sqrt",
+        "abs(x=1)",
+        "abs(*[1])",
+        "max()",
+        "sqrt()",
+        "sqrt(1, 2)",
+        "eval('1')",
+        "a.b",
+        "unknown",
+        "1;2",
+        "import os",
+        "1 +",
+        "",
+        "  ",
+        "1 2",
+        "ans",
+        "\0",
+        "await 1",
+        "1 / 0",
+        "1 // 0",
+        "1 % 0",
+        "0 ** -1",
+        "log(0)",
+        "sqrt(-1)",
+        "(-8) ** 0.5",
+        "asin(2)",
+        "exp(1000)",
+        "1e308 * 10",
+        "1e999",
+        "10.0 ** 400",
+        "9**9**9",
+        "2 ** 10001",
+        "(2 ** 9999) * (2 ** 9999)",
+        "factorial(801)",
+        "factorial(-1)",
+        "factorial(1.5)",
+        "comb(10**9, 5)",
+        "2 ** -10001",
+        "round(1, 1e9)",
+        "gcd(1.5, 2)",
+        "factorial(800) * factorial(800) * factorial(800)",
+        "1e" + "9" * 50,
+        "2.0 ** factorial(500)",
+        "-" * 999 + "1",
+        "(" * 499 + "1" + ")" * 499,
+        "+".join(["1"] * 500),
+        "abs(" * 200 + "1" + ")" * 200,
+        "1" * 1001,
+        "sin(2 ** 9000)",
     ],
     ids=range(70),
-)  # fmt: skip
+)
 def test_everything_else_is_refused_at_once(plugin, failed, expression):
     started = time.process_time()
     with pytest.raises(failed) as caught:
@@ -147,6 +218,11 @@ def test_memory_is_bounded(plugin, failed):
 
 
 def test_unclear_requests_are_refused(plugin, failed):
-    for tool, args in (("recall", {"key": "a", "prefix": "b"}), ("forget", {}), ("forget", {"key": "a", "everything": True}), ("remember", {"key": "a"})):
+    for tool, args in (
+        ("recall", {"key": "a", "prefix": "b"}),
+        ("forget", {}),
+        ("forget", {"key": "a", "everything": True}),
+        ("remember", {"key": "a"}),
+    ):
         with pytest.raises(failed):
             plugin.call_unchecked(tool, args)

@@ -13,9 +13,25 @@ def test_example(plugin, example):
 
 @pytest.mark.parametrize(
     ("word", "count"),
-    [("cat", 1), ("make", 1), ("table", 2), ("jumped", 1), ("wanted", 2), ("boxes", 2), ("makes", 1), ("beautiful", 3),
-     ("reading", 2), ("video", 3), ("nation", 2), ("queue", 1), ("rhythm", 1), ("lion", 2), ("quality", 3), ("the", 1)],
-)  # fmt: skip
+    [
+        ("cat", 1),
+        ("make", 1),
+        ("table", 2),
+        ("jumped", 1),
+        ("wanted", 2),
+        ("boxes", 2),
+        ("makes", 1),
+        ("beautiful", 3),
+        ("reading", 2),
+        ("video", 3),
+        ("nation", 2),
+        ("queue", 1),
+        ("rhythm", 1),
+        ("lion", 2),
+        ("quality", 3),
+        ("the", 1),
+    ],
+)
 def test_counts_syllables(plugin, word, count):
     assert plugin.module("tokens").syllables(word) == count
 
@@ -25,7 +41,7 @@ def test_counts_syllables(plugin, word, count):
     [
         ("One. Two! Three?", 3),
         ("Dr. Smith met Mr. Jones at 3.14 p.m. yesterday.", 1),
-        ("He said \"Stop.\" Then he left.", 2),
+        ('He said "Stop." Then he left.', 2),
         ("Wait... what?! No way.", 3),
         ("no full stop", 1),
         ("We sell apples, pears, etc. Come and see.", 2),
@@ -48,9 +64,11 @@ def test_hard_prose_reads_harder_than_easy_prose(plugin):
     easy = plugin.call("text_statistics", {"text": "The dog ran. The cat sat. I see you."})
     hard = plugin.call(
         "text_statistics",
-        {"text": "Notwithstanding considerable administrative difficulties, the organisation's representatives "
-         "eventually negotiated comprehensive international standardisation agreements."},
-    )  # fmt: skip
+        {
+            "text": "Notwithstanding considerable administrative difficulties, the organisation's representatives "
+            "eventually negotiated comprehensive international standardisation agreements."
+        },
+    )
     assert easy["flesch_reading_ease"] > 90 and hard["flesch_reading_ease"] < 10
     assert hard["reading_level"] == "very_difficult"
 
@@ -114,10 +132,23 @@ def test_keyword_phrases_stop_at_punctuation_and_length(plugin):
 @pytest.mark.parametrize("tool", ["text_statistics", "extract_keywords", "analyze_sentiment"])
 @pytest.mark.parametrize(
     "text",
-    ["a" * 200_000, "!" * 200_000, "a-" * 100_000, "a.b." * 50_000, "\n \n" * 60_000, ". " * 100_000, "no " * 66_000,
-     "aeiou" * 40_000, "\u0301" * 200_000, "Mr." * 60_000, "good but " * 22_000, "1.1" * 66_000, "\ud800\x00" * 100],
+    [
+        "a" * 200_000,
+        "!" * 200_000,
+        "a-" * 100_000,
+        "a.b." * 50_000,
+        "\n \n" * 60_000,
+        ". " * 100_000,
+        "no " * 66_000,
+        "aeiou" * 40_000,
+        "\u0301" * 200_000,
+        "Mr." * 60_000,
+        "good but " * 22_000,
+        "1.1" * 66_000,
+        "\ud800\x00" * 100,
+    ],
     ids=range(13),
-)  # fmt: skip
+)
 def test_hostile_text_stays_linear(plugin, tool, text):
     started = time.process_time()
     plugin.call(tool, {"text": text})

@@ -17,7 +17,9 @@ def test_example(plugin, example):
 @pytest.fixture
 def convert(plugin):
     script = plugin.module("convert_units")
-    return lambda value, source, target, **more: script.answer({"value": value, "from_unit": source, "to_unit": target, **more})
+    return lambda value, source, target, **more: script.answer(
+        {"value": value, "from_unit": source, "to_unit": target, **more}
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,17 @@ def test_converts(convert, value, source, target, result):
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [("m", "s"), ("kg", "N"), ("°C", "m"), ("rpm", "Hz"), ("MB", "m"), ("m", "m^2"), ("J", "W"), ("1", "m"), ("rad", "1/rad*m")],
+    [
+        ("m", "s"),
+        ("kg", "N"),
+        ("°C", "m"),
+        ("rpm", "Hz"),
+        ("MB", "m"),
+        ("m", "m^2"),
+        ("J", "W"),
+        ("1", "m"),
+        ("rad", "1/rad*m"),
+    ],
 )
 def test_refuses_other_dimensions(plugin, failed, source, target):
     with pytest.raises(failed, match="the dimensions differ"):
@@ -122,10 +134,19 @@ def test_every_unit_converts_to_itself_and_within_its_quantity(convert, plugin):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(10**5000, "must lie"), (-(10**5000), "must lie"), (1e308, "must lie"), (float("nan"), "must lie"), (float("inf"), "must lie"),
-     ("5", "must be a number"), (True, "must be a number"), (None, "must be a number"), ([1], "must be a number")],
+    [
+        (10**5000, "must lie"),
+        (-(10**5000), "must lie"),
+        (1e308, "must lie"),
+        (float("nan"), "must lie"),
+        (float("inf"), "must lie"),
+        ("5", "must be a number"),
+        (True, "must be a number"),
+        (None, "must be a number"),
+        ([1], "must be a number"),
+    ],
     ids=range(9),
-)  # fmt: skip
+)
 def test_hurtful_numbers_get_a_message(convert, plugin, value, words):
     started = time.process_time()
     with pytest.raises(Exception, match=words) as caught:
@@ -159,6 +180,9 @@ def test_lists_the_units_of_every_quantity_of_the_schema(plugin):
 def test_script_reads_stdin_and_prints_one_document(plugin):
     done = subprocess.run(
         [sys.executable, "-B", str(plugin.root / "convert_units.py")],
-        input=json.dumps({"value": 1, "from_unit": "m", "to_unit": "s"}), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        input=json.dumps({"value": 1, "from_unit": "m", "to_unit": "s"}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert json.loads(done.stdout)["success"] is False and done.stderr == ""

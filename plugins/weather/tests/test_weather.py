@@ -1,4 +1,6 @@
-"""weather: both tools against a stand-in of the API on loopback, every way it can fail, and the key that must show nowhere."""
+"""weather: both tools against a stand-in of the API on loopback, every way it can fail, and the key that must show
+nowhere.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def api():
 @pytest.fixture
 def ask(plugin, api):
     def run(tool="current_weather", key=KEY, config=None, **args):
-        context = plugin.context(config={"base_url": api.url, **(config or {})}, secrets={"OPENWEATHER_API_KEY": key} if key else {})
+        context = plugin.context(
+            config={"base_url": api.url, **(config or {})}, secrets={"OPENWEATHER_API_KEY": key} if key else {}
+        )
         return plugin.call(tool, args, context)
 
     return run
@@ -158,9 +162,17 @@ def test_configuration_reaches_the_api(ask, api):
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(401, "refused the key"), (403, "refused the key"), (404, "does not know this place"), (400, "does not know this place"),
-     (429, "rate limit"), (500, "status 500"), (503, "status 503"), (418, "status 418")],
-)  # fmt: skip
+    [
+        (401, "refused the key"),
+        (403, "refused the key"),
+        (404, "does not know this place"),
+        (400, "does not know this place"),
+        (429, "rate limit"),
+        (500, "status 500"),
+        (503, "status 503"),
+        (418, "status 418"),
+    ],
+)
 def test_statuses_become_messages(ask, api, failed, status, words):
     api.status, api.body = status, f"invalid key {KEY}".encode()
     with pytest.raises(failed, match=words):
@@ -177,10 +189,22 @@ def test_redirects_are_not_followed(ask, api, failed):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"not json", b"[]", b"{}", b'{"main": {"temp": "hot"}}', b'{"main": {"temp": NaN}}', b'{"main": []}', b"\xff\xfe",
-     b'{"main": {"temp": 1e999}}', b"[" * 100_000, b'{"main": {"temp": true}}', b" " * (1 << 21)],
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"main": {"temp": "hot"}}',
+        b'{"main": {"temp": NaN}}',
+        b'{"main": []}',
+        b"\xff\xfe",
+        b'{"main": {"temp": 1e999}}',
+        b"[" * 100_000,
+        b'{"main": {"temp": true}}',
+        b" " * (1 << 21),
+    ],
     ids=range(12),
-)  # fmt: skip
+)
 def test_broken_answers_become_messages(ask, api, failed, body):
     api.body = body
     for tool in ("current_weather", "weather_forecast"):
@@ -189,7 +213,15 @@ def test_broken_answers_become_messages(ask, api, failed, body):
 
 
 def test_odd_fields_of_an_answer_are_dropped(ask, api):
-    odd = {"main": {"temp": 1}, "weather": "x", "wind": None, "dt": 1e300, "timezone": 1e9, "name": "A\x1b[31m" + "b" * 999, "sys": 3}
+    odd = {
+        "main": {"temp": 1},
+        "weather": "x",
+        "wind": None,
+        "dt": 1e300,
+        "timezone": 1e9,
+        "name": "A\x1b[31m" + "b" * 999,
+        "sys": 3,
+    }
     api.body = json.dumps(odd).encode()
     found = ask(city="London")
     assert found["temperature"] == 1 and found["observed_at"] is None and found["condition"] is None
@@ -213,22 +245,44 @@ def test_a_silent_server_and_a_closed_port_become_messages(ask, failed):
 
 @pytest.mark.parametrize(
     "base_url",
-    ["http://example.org", "ftp://127.0.0.1", "file:///etc/passwd", "https://", "https://u:p@example.org", "https://example.org/?a=1",
-     "https://example.org/#x", "http://127.0.0.1.example.org", "http://[::1", "https://example.org:x", "http://10.0.0.1", 5, "x" * 600],
-)  # fmt: skip
+    [
+        "http://example.org",
+        "ftp://127.0.0.1",
+        "file:///etc/passwd",
+        "https://",
+        "https://u:p@example.org",
+        "https://example.org/?a=1",
+        "https://example.org/#x",
+        "http://127.0.0.1.example.org",
+        "http://[::1",
+        "https://example.org:x",
+        "http://10.0.0.1",
+        5,
+        "x" * 600,
+    ],
+)
 def test_unfit_addresses_are_refused(plugin, base_url):
     openweather = plugin.module("openweather")
     with pytest.raises(openweather.WeatherError, match="base_url"):
         openweather.Settings.of({"base_url": base_url})
 
 
-@pytest.mark.parametrize("base_url", ["https://example.org/api/", "http://localhost:8080", "http://127.0.0.1/x", "http://[::1]:80"])
+@pytest.mark.parametrize(
+    "base_url", ["https://example.org/api/", "http://localhost:8080", "http://127.0.0.1/x", "http://[::1]:80"]
+)
 def test_fit_addresses_are_taken(plugin, base_url):
     assert plugin.module("openweather").Settings.of({"base_url": base_url}).base_url == base_url.rstrip("/")
 
 
 def test_the_place_is_named_in_exactly_one_way(ask, api, failed, refused):
-    for args in ({}, {"city": "A", "latitude": 1, "longitude": 1}, {"latitude": 1}, {"longitude": 1}, {"city": "  "}, {"city": "a\nb"}):
+    for args in (
+        {},
+        {"city": "A", "latitude": 1, "longitude": 1},
+        {"latitude": 1},
+        {"longitude": 1},
+        {"city": "  "},
+        {"city": "a\nb"},
+    ):
         with pytest.raises(failed):
             ask(**args)
     for args in ({"city": "x" * 121}, {"latitude": 91, "longitude": 0}, {"city": 5}, {"city": "A", "units": "kelvin"}):
@@ -242,7 +296,11 @@ def test_the_place_is_named_in_exactly_one_way(ask, api, failed, refused):
 def test_a_city_cannot_smuggle_parameters(ask, api):
     ask(city="London&appid=other&q=Rome#?/../../x")
     path, query, _ = api.seen[0]
-    assert path == "/data/2.5/weather" and query["appid"] == [KEY] and query["q"] == ["London&appid=other&q=Rome#?/../../x"]
+    assert (
+        path == "/data/2.5/weather"
+        and query["appid"] == [KEY]
+        and query["q"] == ["London&appid=other&q=Rome#?/../../x"]
+    )
 
 
 def test_the_secret_is_needed(ask, failed, api):
@@ -252,13 +310,22 @@ def test_the_secret_is_needed(ask, failed, api):
 
 
 def test_the_key_shows_nowhere(plugin, api, caplog, capfd):
-    """Every failure's full traceback, every log record and all output are searched; the request itself is the positive control."""
+    """Every failure's full traceback, every log record and all output are searched; the request itself is the positive
+    control.
+    """
     caplog.set_level(logging.DEBUG)
     tool = plugin.module("main").CurrentWeather()
     context = plugin.context(config={"base_url": api.url, "timeout_seconds": 1}, secrets={"OPENWEATHER_API_KEY": KEY})
     tool.initialize(context["config"], {})
     shown = []
-    for status, body in ((200, None), (401, KEY.encode()), (302, b""), (500, KEY.encode()), (200, KEY.encode()), (200, b" " * (1 << 21))):
+    for status, body in (
+        (200, None),
+        (401, KEY.encode()),
+        (302, b""),
+        (500, KEY.encode()),
+        (200, KEY.encode()),
+        (200, b" " * (1 << 21)),
+    ):
         api.status, api.body, api.headers = status, body, {"Location": f"http://127.0.0.1:1/?appid={KEY}"}
         try:
             shown.append(json.dumps(tool.execute({"city": "London"}, context)))
@@ -268,7 +335,13 @@ def test_the_key_shows_nowhere(plugin, api, caplog, capfd):
     closed = {**context, "config": {"base_url": "http://127.0.0.1:1", "timeout_seconds": 1}}
     with pytest.raises(Exception) as caught:
         tool.execute({"city": "London"}, closed)
-    shown += [str(caught.value), repr(caught.value), json.dumps(tool.get_status()), repr(vars(tool)), repr(vars(tool._client))]
+    shown += [
+        str(caught.value),
+        repr(caught.value),
+        json.dumps(tool.get_status()),
+        repr(vars(tool)),
+        repr(vars(tool._client)),
+    ]
     shown += [record.getMessage() for record in caplog.records] + list(capfd.readouterr())
     assert all(entry[1]["appid"] == [KEY] for entry in api.seen) and len(api.seen) == 6
     assert not [text for text in shown if KEY in text]
@@ -279,7 +352,9 @@ def test_life_of_a_tool(plugin, api):
     assert tool.get_status()["status"] == "idle"
     tool.initialize({"base_url": api.url}, {})
     assert tool.get_status() == {"status": "healthy", "base_url": api.url}
-    assert tool.handle_event({"type": "config_changed", "config": {"base_url": "https://example.org"}}) == {"handled": True}
+    assert tool.handle_event({"type": "config_changed", "config": {"base_url": "https://example.org"}}) == {
+        "handled": True
+    }
     assert tool.get_status()["base_url"] == "https://example.org"
     assert tool.handle_event({"type": "other"}) == tool.handle_event(None) == {"handled": False}
     with pytest.raises(Exception, match="base_url"):
