@@ -61,7 +61,11 @@ pub(crate) fn unpack(cache: &Path) -> Outcome<Option<PathBuf>> {
         File::open(&shelf)?.sync_all()
     };
     make().map_err(|error| Failure::file("unpack the bundled plugins into", &shelf, &error))?;
-    if is_intact(&folder, &files) { Ok(Some(folder)) } else { Err(Failure::from(anyhow::anyhow!("the bundled plugins changed while they were unpacked"))) }
+    if is_intact(&folder, &files) {
+        Ok(Some(folder))
+    } else {
+        Err(Failure::from(anyhow::anyhow!("the bundled plugins changed while they were unpacked")))
+    }
 }
 
 /// Names and contents, in order.

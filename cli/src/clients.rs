@@ -80,11 +80,16 @@ impl Client {
     /// Where its configuration is: for this user first, then for the current folder. None for a program one writes oneself.
     pub(crate) fn files(self) -> Vec<PathBuf> {
         let home = std::env::home_dir().unwrap_or_default();
-        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(".config"));
+        let config = std::env::var_os("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .unwrap_or_else(|| home.join(".config"));
         match self {
             Self::ClaudeCode => vec![home.join(".claude.json"), PathBuf::from(".mcp.json")],
             Self::ClaudeDesktop => vec![config.join("Claude/claude_desktop_config.json")],
-            Self::Codex => vec![std::env::var_os("CODEX_HOME").map_or_else(|| home.join(".codex"), PathBuf::from).join("config.toml")],
+            Self::Codex => {
+                vec![std::env::var_os("CODEX_HOME").map_or_else(|| home.join(".codex"), PathBuf::from).join("config.toml")]
+            }
             Self::Cursor => vec![home.join(".cursor/mcp.json"), PathBuf::from(".cursor/mcp.json")],
             Self::Vscode => vec![config.join("Code/User/mcp.json"), PathBuf::from(".vscode/mcp.json")],
             Self::Langchain => Vec::new(),
@@ -112,9 +117,9 @@ impl Client {
     /// The block to paste.
     pub(crate) fn block(self, reach: &Reach) -> Block {
         match self {
-            Self::ClaudeCode => json_block("mcpServers", self.entry(reach, true)),
-            Self::ClaudeDesktop | Self::Cursor => json_block("mcpServers", self.entry(reach, false)),
-            Self::Vscode => json_block("servers", self.entry(reach, true)),
+            Self::ClaudeCode => json_block("mcpServers", &self.entry(reach, true)),
+            Self::ClaudeDesktop | Self::Cursor => json_block("mcpServers", &self.entry(reach, false)),
+            Self::Vscode => json_block("servers", &self.entry(reach, true)),
             Self::Codex => Block { format: "toml", text: codex(reach) },
             Self::Langchain => Block { format: "python", text: langchain(reach) },
         }
@@ -151,7 +156,7 @@ impl Client {
     }
 }
 
-fn json_block(key: &str, entry: Value) -> Block {
+fn json_block(key: &str, entry: &Value) -> Block {
     Block { format: "json", text: pretty(&json!({key: {"pegboard": entry}})) }
 }
 
@@ -161,61 +166,70 @@ fn pretty(value: &Value) -> String {
 }
 
 fn codex(reach: &Reach) -> String {
-    let mut table = toml::Table::new();
+    let string = |text: &str| toml::Value::from(text).to_string();
+    let mut lines = vec!["[mcp_servers.pegboard]".to_owned()];
     match reach {
         Reach::Stdio { command, args, environment } => {
-            table.insert("command".to_owned(), command.as_str().into());
-            table.insert("args".to_owned(), args.clone().into());
+            lines.push(format!("command = {}", string(command)));
+            lines.push(format!("args = {}", toml::Value::from(args.clone())));
             // Its default of 10 seconds is short for a first start that makes environments.
-            table.insert("startup_timeout_sec".to_owned(), 30.into());
+            lines.push("startup_timeout_sec = 30".to_owned());
             if !environment.is_empty() {
-                let environment: toml::Table =
-                    environment.iter().filter_map(|(key, value)| Some((key.clone(), toml::Value::from(value.as_str()?)))).collect();
-                table.insert("env".to_owned(), environment.into());
+                let pairs = environment.iter().filter_map(|(key, value)| Some(format!("{key} = {}", string(value.as_str()?))));
+                lines.push(format!("env = {{ {} }}", pairs.collect::<Vec<_>>().join(", ")));
             }
         }
         Reach::Http { url, token_variable } => {
-            table.insert("url".to_owned(), url.as_str().into());
-            if let Some(variable) = token_variable {
-                table.insert("bearer_token_env_var".to_owned(), variable.as_str().into());
-            }
+            lines.push(format!("url = {}", string(url)));
+            lines.extend(token_variable.iter().map(|variable| format!("bearer_token_env_var = {}", string(variable))));
         }
     }
-    let servers = toml::Table::from_iter([("pegboard".to_owned(), toml::Value::Table(table))]);
-    toml::Table::from_iter([("mcp_servers".to_owned(), toml::Value::Table(servers))]).to_string()
+    lines.join("\n") + "\n"
 }
 
 fn langchain(reach: &Reach) -> String {
-    let (os, entry) = match reach {
+    let (import, entries) = match reach {
         Reach::Stdio { command, args, environment } => {
-            let mut entry = json!({"transport": "stdio", "command": command, "args": args});
-            if let (false, Value::Object(entry)) = (environment.is_empty(), &mut entry) {
-                entry.insert("env".to_owned(), json!(environment));
+            let mut entries = vec![
+                ("transport", json!("stdio").to_string()),
+                ("command", json!(command).to_string()),
+                ("args", json!(args).to_string()),
+            ];
+            if !environment.is_empty() {
+                entries.push(("env", json!(environment).to_string()));
             }
-            ("", pretty(&entry))
+            ("", entries)
         }
-        Reach::Http { url, token_variable: None } => ("", pretty(&json!({"transport": "http", "url": url}))),
-        Reach::Http { url, token_variable: Some(variable) } => (
-            "import os\n",
-            format!(
-                "{{\n  \"transport\": \"http\",\n  \"url\": {},\n  \"headers\": {{\"Authorization\": \"Bearer \" + os.environ[{}]}}\n}}",
-                json!(url),
-                json!(variable)
-            ),
-        ),
+        Reach::Http { url, token_variable } => {
+            let mut entries = vec![("transport", json!("http").to_string()), ("url", json!(url).to_string())];
+            if let Some(variable) = token_variable {
+                entries.push(("headers", format!("{{\"Authorization\": \"Bearer \" + os.environ[{}]}}", json!(variable))));
+            }
+            (if token_variable.is_some() { "import os\n" } else { "" }, entries)
+        }
     };
-    let entry = entry.replace('\n', "\n    ").replace("  ", "    ").replace("\n        }", "\n    }");
+    let entries: String = entries.iter().map(|(key, value)| format!("        \"{key}\": {value},\n")).collect();
     format!(
-        "# pip install langchain-mcp-adapters\n\
-         import asyncio\n{os}\n\
-         from langchain_mcp_adapters.client import MultiServerMCPClient\n\
-         from langchain_mcp_adapters.tools import load_mcp_tools\n\n\
-         client = MultiServerMCPClient({{\n    \"pegboard\": {entry},\n}})\n\n\n\
-         async def main():\n    \
-         # One held session: without it every call starts a server of its own.\n    \
-         async with client.session(\"pegboard\") as session:\n        \
-         tools = await load_mcp_tools(session)\n        \
-         print([tool.name for tool in tools])\n\n\n\
-         asyncio.run(main())\n"
+        r#"# pip install langchain-mcp-adapters
+import asyncio
+{import}
+from langchain_mcp_adapters.client import MultiServerMCPClient
+from langchain_mcp_adapters.tools import load_mcp_tools
+
+client = MultiServerMCPClient({{
+    "pegboard": {{
+{entries}    }},
+}})
+
+
+async def main():
+    # One held session: without it every call starts a server of its own.
+    async with client.session("pegboard") as session:
+        tools = await load_mcp_tools(session)
+        print([tool.name for tool in tools])
+
+
+asyncio.run(main())
+"#
     )
 }

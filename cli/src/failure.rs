@@ -18,7 +18,7 @@ pub(crate) struct Failure {
     /// What to do about it.
     pub(crate) hint: Option<String>,
     /// A document to print instead of the bare error, for commands whose result says more (`validate`, `call`).
-    pub(crate) document: Option<Value>,
+    pub(crate) document: Option<Box<Value>>,
     /// The reader went away (`| head`): nothing is left to say.
     pub(crate) silent: bool,
 }
@@ -61,7 +61,7 @@ impl Failure {
 
     /// Prints this document instead of the bare error when `--json` was given.
     pub(crate) fn document(mut self, document: Value) -> Self {
-        self.document = Some(document);
+        self.document = Some(Box::new(document));
         self
     }
 

@@ -4,13 +4,13 @@
 
 mod args;
 mod bundled;
+mod clean;
 mod clients;
 mod commands;
 mod exit;
 mod failure;
 mod operator;
 mod output;
-mod clean;
 mod settings;
 mod typed;
 

@@ -77,7 +77,8 @@ impl Output {
 
     /// Prints one JSON document.
     pub(crate) fn document(&self, document: &impl Serialize) -> Outcome {
-        let text = serde_json::to_string_pretty(document).map_err(|error| anyhow::anyhow!("could not encode the result: {error}"))?;
+        let text =
+            serde_json::to_string_pretty(document).map_err(|error| anyhow::anyhow!("could not encode the result: {error}"))?;
         self.text(&clean::json(&text))
     }
 
@@ -85,13 +86,15 @@ impl Output {
     pub(crate) fn text(&self, text: &str) -> Outcome {
         let mut out = io::stdout().lock();
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline.as_bytes())).and_then(|()| out.flush()).map_err(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                Failure::closed_pipe()
-            } else {
-                Failure::new(Exit::Internal, "file", format!("could not write to standard output: {error}"))
-            }
-        })
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline.as_bytes())).and_then(|()| out.flush()).map_err(
+            |error| {
+                if error.kind() == io::ErrorKind::BrokenPipe {
+                    Failure::closed_pipe()
+                } else {
+                    Failure::new(Exit::Internal, "file", format!("could not write to standard output: {error}"))
+                }
+            },
+        )
     }
 
     /// A line beside the result, on stderr; silent with `--json`, where stderr is for errors and logs.
@@ -114,7 +117,7 @@ impl Output {
             return failure.exit;
         }
         if self.json {
-            let mut document = failure.document.clone().unwrap_or_else(|| json!({}));
+            let mut document = failure.document.as_deref().cloned().unwrap_or_else(|| json!({}));
             if let Value::Object(map) = &mut document {
                 let mut error = json!({"code": failure.code, "message": failure.message});
                 if let (Some(hint), Value::Object(error)) = (&failure.hint, &mut error) {
@@ -139,15 +142,14 @@ impl Output {
     /// A table for people: as wide as the terminal; one row a line when piped, for grep.
     pub(crate) fn table(&self, header: &[&str], rows: Vec<Vec<Cell>>) -> String {
         let mut table = Table::new();
-        let arrangement = if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-        table.load_style(presets::NOTHING).set_content_arrangement(arrangement);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        // A terminal that does not know its width, or has hardly any, gets whole lines as a pipe does.
+        if let Some(width) = table.width().filter(|width| *width >= 40 && io::stdout().is_terminal()) {
+            table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
+        }
         if self.colour_out {
-            table.enforce_styling();
+            table.enforce_styling().style_text_only();
         } else {
-            // Without styles the table no longer asks the terminal, its width included.
-            if let Some(width) = table.width() {
-                table.set_width(width);
-            }
             table.force_no_tty();
         }
         table.set_header(header.iter().map(|text| Cell::toned(Tone::Dim, text).styled()));

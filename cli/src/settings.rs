@@ -181,15 +181,13 @@ impl Places {
         let under = |variable: &str, rest: &str| {
             // The XDG specification: a relative path in one of its variables is to be ignored.
             let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-            set.or_else(|| env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(rest))).map(|path| path.join("pegboard"))
+            set.or_else(|| env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(rest)))
+                .map(|path| path.join("pegboard"))
         };
-        match (
-            under("XDG_CONFIG_HOME", ".config"),
-            under("XDG_DATA_HOME", ".local/share"),
-            under("XDG_CACHE_HOME", ".cache"),
-        ) {
+        match (under("XDG_CONFIG_HOME", ".config"), under("XDG_DATA_HOME", ".local/share"), under("XDG_CACHE_HOME", ".cache")) {
             (Some(config), Some(data), Some(cache)) => Ok(Self { config, data, cache }),
-            _ => Err(Failure::usage("home.unknown", "there is no home folder: `HOME` is not set").hint("give a folder with --home DIR")),
+            _ => Err(Failure::usage("home.unknown", "there is no home folder: `HOME` is not set")
+                .hint("give a folder with --home DIR")),
         }
     }
 }

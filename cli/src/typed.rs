@@ -89,8 +89,10 @@ mod tests {
 
     use super::{parse, property};
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better whole")]
     fn check(property_schema: Value, word: &str, expected: Result<Value, &str>) {
-        let root = json!({"properties": {"p": property_schema}, "$defs": {"n": {"type": "integer"}, "loop": {"$ref": "#/$defs/loop"}}});
+        let root =
+            json!({"properties": {"p": property_schema}, "$defs": {"n": {"type": "integer"}, "loop": {"$ref": "#/$defs/loop"}}});
         let root: Map<String, Value> = serde_json::from_value(root).unwrap();
         let found = parse(&root, property(&root, "p"), word);
         assert_eq!(found, expected.map_err(str::to_owned), "{word}");

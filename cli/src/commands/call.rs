@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     host::{self, Narrow},
     progress::Progress,
+    shelf,
 };
 use crate::{
     args::Shelf,
@@ -81,7 +82,12 @@ impl Call {
         show(&name, reply, output)
     }
 
-    async fn call(&self, host: &Arc<Host>, document: Option<Map<String, Value>>, output: &Output) -> Outcome<(ServedName, CallReply)> {
+    async fn call(
+        &self,
+        host: &Arc<Host>,
+        document: Option<Map<String, Value>>,
+        output: &Output,
+    ) -> Outcome<(ServedName, CallReply)> {
         let name = resolve(&host.catalog(), &self.tool)?;
         let progress = Progress::start(output.json);
         let cancel = CancellationToken::new();
@@ -129,7 +135,12 @@ fn resolve(catalog: &Catalog, typed: &str) -> Outcome<ServedName> {
     catalog.served_name(typed).map_err(|fitting| {
         if !fitting.is_empty() {
             let names: Vec<&str> = fitting.iter().map(ServedName::as_str).collect();
-            return Failure::usage("tool.ambiguous", format!("several plugins have a tool `{typed}`")).hint(format!("one of {}", names.join(", ")));
+            return Failure::usage("tool.ambiguous", format!("several plugins have a tool `{typed}`"))
+                .hint(format!("one of {}", names.join(", ")));
+        }
+        let plugin = typed.split_once("__").map(|(plugin, _)| plugin);
+        if let Some(broken) = catalog.broken.iter().find(|broken| Some(broken.name.as_str()) == plugin) {
+            return shelf::is_broken(broken);
         }
         let known: Vec<&str> = catalog.plugins.iter().flat_map(|entry| &entry.tools).map(|tool| tool.name.as_str()).collect();
         let short = known.iter().filter_map(|name| name.split_once("__").map(|(_, tool)| tool));
@@ -163,7 +174,8 @@ fn read_document(source: &str) -> Outcome<Map<String, Value>> {
     let text = match source.strip_prefix('@') {
         Some(file) => {
             let path = Path::new(file);
-            let file = fs::File::open(path).map_err(|error| Failure::not_found("args.file", format!("could not open `{}`: {error}", path.display())))?;
+            let file = fs::File::open(path)
+                .map_err(|error| Failure::not_found("args.file", format!("could not open `{}`: {error}", path.display())))?;
             read_all(file, path)?
         }
         None if source == "-" => read_all(io::stdin().lock(), Path::new("standard input"))?,
@@ -171,8 +183,12 @@ fn read_document(source: &str) -> Outcome<Map<String, Value>> {
     };
     match serde_json::from_str(&text) {
         Ok(Value::Object(args)) => Ok(args),
-        Ok(_) => Err(Failure::usage("args.form", "expected a JSON object, found another value").hint("--args '{\"key\": \"value\"}'")),
-        Err(error) => Err(Failure::usage("args.form", format!("--args is not JSON: {error}")).hint("--args '{\"key\": \"value\"}'")),
+        Ok(_) => {
+            Err(Failure::usage("args.form", "expected a JSON object, found another value").hint("--args '{\"key\": \"value\"}'"))
+        }
+        Err(error) => {
+            Err(Failure::usage("args.form", format!("--args is not JSON: {error}")).hint("--args '{\"key\": \"value\"}'"))
+        }
     }
 }
 
@@ -180,7 +196,10 @@ fn read_all(source: impl Read, path: &Path) -> Outcome<String> {
     let mut text = String::new();
     source.take(MAX_ARGS_BYTES + 1).read_to_string(&mut text).map_err(|error| Failure::file("read", path, &error))?;
     if text.len() as u64 > MAX_ARGS_BYTES {
-        return Err(Failure::usage("args.size", format!("expected at most {MAX_ARGS_BYTES} bytes, found more: `{}`", path.display())));
+        return Err(Failure::usage(
+            "args.size",
+            format!("expected at most {MAX_ARGS_BYTES} bytes, found more: `{}`", path.display()),
+        ));
     }
     Ok(text)
 }
@@ -208,16 +227,22 @@ fn show(name: &ServedName, reply: CallReply, output: &Output) -> Outcome {
             Err(failed(exit, failure.message).maybe_hint(failure.hint).document(document))
         }
         CallOutcome::Denied(denial) => {
-            let exit = if denial.missing.iter().all(|missing| matches!(missing, Missing::Level { .. })) { Exit::Unavailable } else { Exit::Denied };
+            let exit = if denial.missing.iter().all(|missing| matches!(missing, Missing::Level { .. })) {
+                Exit::Unavailable
+            } else {
+                Exit::Denied
+            };
             Err(failed(exit, denial.to_string()).hint(remedies(&denial)))
         }
         CallOutcome::NotCovered => Err(failed(Exit::Denied, "the tool is not covered".to_owned())),
         CallOutcome::BadArguments(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Err(failed(Exit::Usage, format!("the arguments do not fit: {}", problems.join("; "))).hint(format!("pegboard info {}", plugin_of(name))))
+            Err(failed(Exit::Usage, format!("the arguments do not fit: {}", problems.join("; ")))
+                .hint(format!("pegboard info {}", plugin_of(name))))
         }
         CallOutcome::UnknownTool(near) => {
-            let hint = if near.is_empty() { "pegboard list --tools".to_owned() } else { format!("did you mean {}?", near.join(", ")) };
+            let hint =
+                if near.is_empty() { "pegboard list --tools".to_owned() } else { format!("did you mean {}?", near.join(", ")) };
             Err(failed(Exit::NotFound, format!("tool `{name}` is not served")).hint(hint))
         }
     }

@@ -6,8 +6,7 @@ use std::{fs, path::Path};
 
 use manifest_schema::{Diagnostic, Entry, Manifest, Runtime, ToolSpec};
 use serde_json::{Map, Value};
-
-use crate::clean;
+use server::{Schema, SchemaProblem};
 
 /// Whether a finding stops the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +36,13 @@ pub(crate) fn check_folder(file: &str, text: &str, root: &Path, manifest: &Manif
         findings.extend(schemas(&source, from, &path, tool));
     }
     if let Some(schema) = &manifest.config_schema
-        && let Err(problem) = compile(schema)
+        && let Err(problem) = Schema::compile(schema)
     {
         let message = format!("is not a JSON Schema: {problem}");
-        findings.push((Severity::Error, source.finding("plugin.schema", 0, "config_schema", None, "config_schema".to_owned(), message)));
+        findings.push((
+            Severity::Error,
+            source.finding("plugin.schema", 0, "config_schema", None, "config_schema".to_owned(), message),
+        ));
     }
     findings
 }
@@ -52,7 +54,14 @@ fn code(source: &Source<'_>, from: usize, path: &str, root: &Path, tool: &ToolSp
             if inside(root, file).is_some_and(|script| script.is_file()) {
                 return None;
             }
-            let finding = source.finding("plugin.script_missing", from, "script", Some(file), format!("{path}.script"), "names no file of the plugin".to_owned());
+            let finding = source.finding(
+                "plugin.script_missing",
+                from,
+                "script",
+                Some(file),
+                format!("{path}.script"),
+                "names no file of the plugin".to_owned(),
+            );
             return Some((Severity::Error, expected(finding, format!("a file `{file}`"), "no such file")));
         }
         Entry::Class { module, class } => (module, "class_name", class),
@@ -62,14 +71,28 @@ fn code(source: &Source<'_>, from: usize, path: &str, root: &Path, tool: &ToolSp
     let candidates = [format!("{relative}.py"), format!("{relative}/__init__.py")];
     let Some(file) = candidates.iter().filter_map(|candidate| inside(root, candidate)).find(|file| file.is_file()) else {
         let (key, value) = if tool.module_path.is_some() { ("module_path", Some(module)) } else { (key, Some(name)) };
-        let finding = source.finding("plugin.module_missing", from, key, value, format!("{path}.{key}"), format!("module `{module}` has no file in the plugin"));
+        let finding = source.finding(
+            "plugin.module_missing",
+            from,
+            key,
+            value,
+            format!("{path}.{key}"),
+            format!("module `{module}` has no file in the plugin"),
+        );
         return Some((Severity::Error, expected(finding, format!("`{}` or `{}`", candidates[0], candidates[1]), "neither")));
     };
     let text = fs::read_to_string(&file).ok()?;
     if mentions(&text, name) {
         return None;
     }
-    let finding = source.finding("plugin.name_missing", from, key, Some(name), format!("{path}.{key}"), format!("`{name}` does not occur in `{}`", file.strip_prefix(root).unwrap_or(&file).display()));
+    let finding = source.finding(
+        "plugin.name_missing",
+        from,
+        key,
+        Some(name),
+        format!("{path}.{key}"),
+        format!("`{name}` does not occur in `{}`", file.strip_prefix(root).unwrap_or(&file).display()),
+    );
     Some((Severity::Warning, finding))
 }
 
@@ -90,18 +113,26 @@ fn schemas(source: &Source<'_>, from: usize, path: &str, tool: &ToolSpec) -> Vec
     let mut findings = Vec::new();
     for (key, schema) in [("args_schema", &tool.args_schema), ("output_schema", &tool.output_schema)] {
         let Some(schema) = schema else { continue };
-        match compile(schema) {
+        match compile(key, schema) {
             Err(problem) => {
                 let message = format!("is not a JSON Schema: {problem}");
-                findings.push((Severity::Error, source.finding("plugin.schema", from, key, None, format!("{path}.{key}"), message)));
+                findings
+                    .push((Severity::Error, source.finding("plugin.schema", from, key, None, format!("{path}.{key}"), message)));
             }
-            Ok(validator) => findings.extend(examples(source, from, path, tool, key, &validator)),
+            Ok(schema) => findings.extend(examples(source, from, path, tool, key, &schema)),
         }
     }
     findings
 }
 
-fn examples(source: &Source<'_>, from: usize, path: &str, tool: &ToolSpec, key: &str, validator: &jsonschema::Validator) -> Vec<(Severity, Diagnostic)> {
+fn examples(
+    source: &Source<'_>,
+    from: usize,
+    path: &str,
+    tool: &ToolSpec,
+    key: &str,
+    schema: &Schema,
+) -> Vec<(Severity, Diagnostic)> {
     let mut findings = Vec::new();
     for (index, example) in tool.examples.iter().enumerate() {
         let (part, value) = match key {
@@ -109,18 +140,24 @@ fn examples(source: &Source<'_>, from: usize, path: &str, tool: &ToolSpec, key: 
             _ => ("result", example.result.clone()),
         };
         let Some(value) = value else { continue };
-        if let Some(problem) = validator.iter_errors(&value).next() {
-            let place = problem.instance_path().to_string().replace('/', ".");
-            let at = format!("{path}.examples[{index}].{part}{place}");
-            let message = format!("does not fit `{key}`: {}", clean::line(&problem.to_string()));
-            findings.push((Severity::Error, source.finding("plugin.example", from, "query", Some(&example.query), at, message)));
+        for misfit in schema.check(&value).err().into_iter().flatten() {
+            let at = format!("{path}.examples[{index}].{part}{}", misfit.path.replace('/', "."));
+            let finding =
+                source.finding("plugin.example", from, "query", Some(&example.query), at, format!("does not fit `{key}`"));
+            findings.push((Severity::Error, expected(finding, misfit.expected, &misfit.found)));
         }
     }
     findings
 }
 
-fn compile(schema: &Map<String, Value>) -> Result<jsonschema::Validator, String> {
-    jsonschema::draft202012::new(&Value::Object(schema.clone())).map_err(|error| clean::line(&error.to_string()))
+/// Compiles a schema as the server will: what passes here is served there.
+fn compile(key: &str, schema: &Map<String, Value>) -> Result<Schema, SchemaProblem> {
+    if key != "args_schema" {
+        return Schema::compile(schema);
+    }
+    let mut schema = schema.clone();
+    schema.entry("type").or_insert_with(|| Value::from("object"));
+    Schema::compile_arguments(&schema)
 }
 
 fn expected(mut finding: Diagnostic, expected: String, found: &str) -> Diagnostic {
@@ -144,9 +181,22 @@ impl Source<'_> {
         })
     }
 
-    fn finding(&self, code: &'static str, from: usize, key: &str, value: Option<&str>, path: String, message: String) -> Diagnostic {
+    fn finding(
+        &self,
+        code: &'static str,
+        from: usize,
+        key: &str,
+        value: Option<&str>,
+        path: String,
+        message: String,
+    ) -> Diagnostic {
         let line = self.line_of(from, key, value).unwrap_or(from);
-        let column = self.text.lines().nth(line).and_then(|text| text.find(&format!("{key}:")).map(|at| text[..at].chars().count())).unwrap_or(0);
+        let column = self
+            .text
+            .lines()
+            .nth(line)
+            .and_then(|text| text.find(&format!("{key}:")).map(|at| text[..at].chars().count()))
+            .unwrap_or(0);
         let count = |number: usize| u32::try_from(number + 1).unwrap_or(u32::MAX);
         Diagnostic {
             code,

@@ -50,10 +50,8 @@ struct Proposal {
 impl ClientConfig {
     pub(crate) fn run(&self, settings: &Settings, global: &Global, output: &Output) -> Outcome {
         let found = shelf::load(settings, &self.shelf)?;
-        let proposal = self.view.map_or_else(
-            || propose(self.client, &found),
-            |view| Proposal { view, reason: "as you asked".to_owned() },
-        );
+        let proposal =
+            self.view.map_or_else(|| propose(self.client, &found), |view| Proposal { view, reason: "as you asked".to_owned() });
         let reach = match &self.url {
             Some(url) => self.over_http(url, proposal.view)?,
             None => self.by_stdio(settings, global, proposal.view)?,
@@ -65,7 +63,11 @@ impl ClientConfig {
             None => format!("for {}: a program to start from", self.client.title()),
         });
         if let (Client::ClaudeCode, Reach::Stdio { command, args, .. }) = (self.client, &reach) {
-            output.note(&format!("or run: claude mcp add pegboard -- {} {}", quoted(command), args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")));
+            output.note(&format!(
+                "or run: claude mcp add pegboard -- {} {}",
+                quoted(command),
+                args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")
+            ));
         }
         output.note(&format!("view `{}`: {}", proposal.view.as_str(), proposal.reason));
         let document = json!({
@@ -76,9 +78,12 @@ impl ClientConfig {
     }
 
     fn by_stdio(&self, settings: &Settings, global: &Global, view: ViewChoice) -> Outcome<Reach> {
-        let program = std::env::current_exe().map_err(|error| anyhow::anyhow!("could not find this program's own path: {error}"))?;
+        let program =
+            std::env::current_exe().map_err(|error| anyhow::anyhow!("could not find this program's own path: {error}"))?;
         let utf8 = |path: std::path::PathBuf| {
-            path.into_os_string().into_string().map_err(|path| Failure::usage("path.encoding", format!("the path is not UTF-8: {}", path.display())))
+            path.into_os_string()
+                .into_string()
+                .map_err(|path| Failure::usage("path.encoding", format!("the path is not UTF-8: {}", path.display())))
         };
         let mut args = vec!["serve".to_owned()];
         if let (Some(_), Some(home)) = (&global.home, settings.places.config.parent()) {
@@ -111,8 +116,12 @@ impl ClientConfig {
                 .hint("leave out --url, or add the address among its connectors"));
         }
         let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace)) else {
-            return Err(Failure::usage("client.url", format!("expected an address such as http://127.0.0.1:7337, found `{url}`")));
+        let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace))
+        else {
+            return Err(Failure::usage(
+                "client.url",
+                format!("expected an address such as http://127.0.0.1:7337, found `{url}`"),
+            ));
         };
         let path = match view {
             ViewChoice::All => "/mcp",

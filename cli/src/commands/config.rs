@@ -103,7 +103,8 @@ impl Config {
 fn schema(plugin: &Plugin) -> Outcome<&Map<String, Value>> {
     let name = &plugin.manifest.name;
     plugin.manifest.config_schema.as_ref().ok_or_else(|| {
-        Failure::usage("config.none", format!("plugin `{name}` takes no configuration")).hint("its manifest has no `config_schema`")
+        Failure::usage("config.none", format!("plugin `{name}` takes no configuration"))
+            .hint("its manifest has no `config_schema`")
     })
 }
 
@@ -115,7 +116,8 @@ fn get(settings: &Settings, plugin: &Plugin, key: Option<&str>, output: &Output)
         let Some(value) = config.get(key).or_else(|| typed::property(schema, key)?.get("default")) else {
             return Err(Failure::not_found("config.not_set", format!("`{key}` of `{name}` is not set and has no default")));
         };
-        return output.show(&json!({"plugin": name, "key": key, "value": value, "set": config.contains_key(key)}), |_| shown(value));
+        return output
+            .show(&json!({"plugin": name, "key": key, "value": value, "set": config.contains_key(key)}), |_| shown(value));
     }
     output.show(&json!({"plugin": name, "config": config, "schema": schema}), |output| {
         let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -155,7 +157,8 @@ fn set(settings: &Settings, plugin: &Plugin, key: &str, word: &str, output: &Out
     {
         return Err(Failure::usage("config.unknown_key", format!("`{name}` has no configuration `{key}`")).hint(hint));
     }
-    let value = typed::parse(schema, property, word).map_err(|problem| Failure::usage("config.invalid", format!("`{key}`: {problem}")))?;
+    let value = typed::parse(schema, property, word)
+        .map_err(|problem| Failure::usage("config.invalid", format!("`{key}`: {problem}")))?;
     let kept = operator::config::change(&settings.places, &plugin.manifest, |config| {
         config.insert(key.to_owned(), value.clone());
         Ok(())
@@ -192,7 +195,9 @@ fn edit(settings: &Settings, plugin: &Plugin, output: &Output) -> Outcome {
         }
         match operator::config::replace(&settings.places, &plugin.manifest, before.as_deref(), &text) {
             Ok(kept) => {
-                return output.show(&json!({"plugin": name.as_str(), "changed": true, "config": kept}), |_| format!("configuration of `{name}` kept"));
+                return output.show(&json!({"plugin": name.as_str(), "changed": true, "config": kept}), |_| {
+                    format!("configuration of `{name}` kept")
+                });
             }
             Err(failure) if io::stdin().is_terminal() && io::stderr().is_terminal() => {
                 output.ask(&format!("{failure}\nEdit again? [Y/n] "));
@@ -209,7 +214,8 @@ fn edit(settings: &Settings, plugin: &Plugin, output: &Output) -> Outcome {
 
 /// Program and arguments of the operator's editor.
 fn editor() -> Outcome<Vec<String>> {
-    let words = |name: &str| std::env::var(name).ok().map(|value| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let words =
+        |name: &str| std::env::var(name).ok().map(|value| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     ["VISUAL", "EDITOR"].into_iter().filter_map(words).find(|words| !words.is_empty()).ok_or_else(|| {
         Failure::usage("config.editor", "no editor is known: neither VISUAL nor EDITOR is set")
             .hint("EDITOR=nano pegboard config edit PLUGIN, or pegboard config set PLUGIN KEY VALUE")
@@ -223,7 +229,9 @@ fn open(editor: &[String], file: &Path) -> Outcome {
     let status = Command::new(program).args(args).arg(file).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::usage("config.editor", format!("the editor `{program}` failed: {status}")).hint("nothing was changed")),
+        Ok(status) => {
+            Err(Failure::usage("config.editor", format!("the editor `{program}` failed: {status}")).hint("nothing was changed"))
+        }
         Err(error) => Err(Failure::usage("config.editor", format!("could not start the editor `{program}`: {error}"))),
     }
 }

@@ -93,14 +93,17 @@ impl Doctor {
         if !output.json {
             output.text(&render(&lines, output))?;
         }
-        Err(Failure::new(Exit::Unavailable, "sandbox.none", "this machine can confine nothing, so no plugin runs here").document(document))
+        Err(Failure::new(Exit::Unavailable, "sandbox.none", "this machine can confine nothing, so no plugin runs here")
+            .document(document))
     }
 
     fn plugins(&self, settings: &Settings) -> Outcome<Plugins> {
         let found = shelf::load(settings, &self.shelf)?;
         let catalog = &found.catalog;
-        let standing = catalog.plugins.iter().filter(|entry| entry.availability != Availability::Served || entry.preparation.is_some());
-        let mut others: Vec<_> = standing.map(|entry| (entry.name().to_owned(), standing::state(entry).0, standing::reasons(entry))).collect();
+        let standing =
+            catalog.plugins.iter().filter(|entry| entry.availability != Availability::Served || entry.preparation.is_some());
+        let mut others: Vec<_> =
+            standing.map(|entry| (entry.name().to_owned(), standing::state(entry).0, standing::reasons(entry))).collect();
         others.extend(catalog.broken.iter().map(|broken| (broken.name.clone(), "broken", standing::broken(broken))));
         let served = catalog.plugins.iter().filter(|entry| entry.availability == Availability::Served).count();
         Ok(Plugins { served, tools: catalog.tools.len(), others })
@@ -133,15 +136,27 @@ fn sandbox_lines(capability: &Capability) -> Vec<Line> {
         (None, Some(_)) => Tone::Care,
         (None, None) => Tone::Bad,
     };
-    let mut lines = vec![Line { tone, what: "sandbox", says: format!("level {level}, as {user}; Landlock ABI {}", capability.landlock_abi), mend: None }];
+    let mut lines = vec![Line {
+        tone,
+        what: "sandbox",
+        says: format!("level {level}, as {user}; Landlock ABI {}", capability.landlock_abi),
+        mend: None,
+    }];
     for (name, report) in [("L2", &capability.l2), ("L1", &capability.l1)] {
         if let LevelReport::Refused { reason, hint } = report {
-            lines.push(Line { tone: Tone::Care, what: "sandbox", says: format!("{name} is out of reach: {reason}"), mend: hint.clone() });
+            lines.push(Line {
+                tone: Tone::Care,
+                what: "sandbox",
+                says: format!("{name} is out of reach: {reason}"),
+                mend: hint.clone(),
+            });
         }
     }
     let held = &capability.cgroup_limits;
-    let limits: Vec<&str> =
-        [("memory", held.memory), ("processes", held.pids), ("CPU", held.cpu)].into_iter().filter_map(|(name, held)| held.then_some(name)).collect();
+    let limits: Vec<&str> = [("memory", held.memory), ("processes", held.pids), ("CPU", held.cpu)]
+        .into_iter()
+        .filter_map(|(name, held)| held.then_some(name))
+        .collect();
     let (tone, says) = match limits.as_slice() {
         [] => (Tone::Care, "no control groups: limits hold per process only".to_owned()),
         limits => (Tone::Good, format!("control groups limit {}", limits.join(", "))),
@@ -167,32 +182,53 @@ fn python_lines(pythons: &[Python], uv: &Uv) -> Vec<Line> {
         })
         .collect();
     if pythons.is_empty() {
-        lines.push(Line { tone: Tone::Bad, what: "python", says: "no Python 3.10 or later was found".to_owned(), mend: Some(machine::install_line(None)) });
+        lines.push(Line {
+            tone: Tone::Bad,
+            what: "python",
+            says: "no Python 3.10 or later was found".to_owned(),
+            mend: Some(machine::install_line(None)),
+        });
     } else if let Some(first) = pythons.first().filter(|_| !pythons.iter().any(|python| python.venv)) {
         let says = "none has venv and ensurepip, which plugins with dependencies need".to_owned();
         lines.push(Line { tone: Tone::Care, what: "python", says, mend: Some(machine::install_line(Some(&first.version))) });
     }
     lines.push(match uv {
-        Uv::Found { path, version } => Line { tone: Tone::Good, what: "uv", says: format!("{version} {}", path.display()), mend: None },
-        Uv::Private { path } => Line { tone: Tone::Good, what: "uv", says: format!("private, {}", path.display()), mend: None },
-        Uv::None => {
-            Line { tone: Tone::Dim, what: "uv", says: "not there; it is installed privately when a plugin first needs packages".to_owned(), mend: None }
+        Uv::Found { path, version } => {
+            Line { tone: Tone::Good, what: "uv", says: format!("{version} {}", path.display()), mend: None }
         }
+        Uv::Private { path } => Line { tone: Tone::Good, what: "uv", says: format!("private, {}", path.display()), mend: None },
+        Uv::None => Line {
+            tone: Tone::Dim,
+            what: "uv",
+            says: "not there; it is installed privately when a plugin first needs packages".to_owned(),
+            mend: None,
+        },
     });
     lines
 }
 
 fn embedding_line(embedding: &Embedding) -> Line {
     match embedding {
-        Embedding::Ready { id, dimension } => Line { tone: Tone::Good, what: "search", says: format!("words and meaning: {id}, {dimension} dimensions"), mend: None },
-        Embedding::Off => Line { tone: Tone::Dim, what: "search", says: "words only, as pegboard.toml says".to_owned(), mend: None },
-        Embedding::None { reason, hint } => Line { tone: Tone::Dim, what: "search", says: format!("words only: {reason} ({hint})"), mend: None },
+        Embedding::Ready { id, dimension } => Line {
+            tone: Tone::Good,
+            what: "search",
+            says: format!("words and meaning: {id}, {dimension} dimensions"),
+            mend: None,
+        },
+        Embedding::Off => {
+            Line { tone: Tone::Dim, what: "search", says: "words only, as pegboard.toml says".to_owned(), mend: None }
+        }
+        Embedding::None { reason, hint } => {
+            Line { tone: Tone::Dim, what: "search", says: format!("words only: {reason} ({hint})"), mend: None }
+        }
     }
 }
 
 fn engine_line(engine: &Engine) -> Line {
     let says = match engine {
-        Engine::Socket { path } => format!("a container engine listens at {}; container plugins are not supported yet", path.display()),
+        Engine::Socket { path } => {
+            format!("a container engine listens at {}; container plugins are not supported yet", path.display())
+        }
         Engine::None => "no container engine; container plugins are not supported yet".to_owned(),
     };
     Line { tone: Tone::Dim, what: "containers", says, mend: None }
@@ -206,12 +242,23 @@ fn plugin_lines(plugins: &Outcome<Plugins>) -> Vec<Line> {
             return vec![Line { tone: Tone::Bad, what: "plugins", says: failure.message.clone(), mend: Some(mend) }];
         }
     };
-    let mut lines =
-        vec![Line { tone: Tone::Good, what: "plugins", says: format!("{} served, with {} tools", plugins.served, plugins.tools), mend: None }];
+    let mut lines = vec![Line {
+        tone: Tone::Good,
+        what: "plugins",
+        says: format!("{} served, with {} tools", plugins.served, plugins.tools),
+        mend: None,
+    }];
     for (name, state, reasons) in &plugins.others {
         let tone = if matches!(*state, "broken" | "failing") { Tone::Bad } else { Tone::Care };
-        for reason in reasons {
-            lines.push(Line { tone, what: "plugins", says: format!("{name} is {state}: {}", reason.message), mend: reason.remedy.clone() });
+        // Of a broken manifest the first problem is enough here; `validate` shows all.
+        let shown = if *state == "broken" { 1 } else { reasons.len() };
+        for reason in reasons.iter().take(shown) {
+            lines.push(Line {
+                tone,
+                what: "plugins",
+                says: format!("{name} is {state}: {}", reason.message),
+                mend: reason.remedy.clone(),
+            });
         }
     }
     lines
@@ -253,7 +300,12 @@ fn render(lines: &[Line], output: &Output) -> String {
             Tone::Bad => "x",
             Tone::Dim | Tone::Strong => "-",
         };
-        text.push_str(&format!("{:<3} {:<10}  {}\n", output.paint(line.tone, &format!("{mark:<2}")), line.what, clean::line(&line.says)));
+        text.push_str(&format!(
+            "{:<3} {:<10}  {}\n",
+            output.paint(line.tone, &format!("{mark:<2}")),
+            line.what,
+            clean::line(&line.says)
+        ));
         if let Some(mend) = &line.mend {
             text.push_str(&format!("                {}\n", output.paint(Tone::Strong, mend)));
         }

@@ -20,7 +20,10 @@ pub(crate) fn locate(settings: &Settings) -> Result<Located, EmbedderUnavailable
     let libraries = [Some(models.clone()), Some(places.cache.join("tools")), beside].into_iter().flatten();
     index::locate(&Places {
         model: wanted.model.clone(),
-        onnxruntime: wanted.onnxruntime.clone().or_else(|| env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)),
+        onnxruntime: wanted
+            .onnxruntime
+            .clone()
+            .or_else(|| env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)),
         models: vec![models, places.cache.join("models")],
         libraries: libraries.chain(system.map(PathBuf::from)).collect(),
         site_packages: site_packages(),
@@ -29,7 +32,9 @@ pub(crate) fn locate(settings: &Settings) -> Result<Located, EmbedderUnavailable
 
 /// The packages of the active Python environment; its `onnxruntime` carries the library.
 fn site_packages() -> Vec<PathBuf> {
-    let Some(environment) = env::var_os("VIRTUAL_ENV").map(PathBuf::from).filter(|path| path.is_absolute()) else { return Vec::new() };
+    let Some(environment) = env::var_os("VIRTUAL_ENV").map(PathBuf::from).filter(|path| path.is_absolute()) else {
+        return Vec::new();
+    };
     let versions = fs::read_dir(environment.join("lib")).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut found: Vec<PathBuf> = versions.map(|version| version.join("site-packages")).filter(|path| path.is_dir()).collect();
     found.sort();

@@ -132,6 +132,11 @@ fn consequences(plugin: &Plugin, preview: &Granted, reached: Level) -> String {
     let mut text = format!("plugin {} {} ({}) may then:\n", plugin.manifest.name, plugin.manifest.version, plugin.source);
     for (power, scope) in &preview.powers {
         text.push_str(&format!("  {}: {}\n", powers::with_scope(*power, scope), powers::allows(*power)));
+        let declared = plugin.manifest.network.iter().flat_map(|network| &network.hosts).map(String::as_str).collect::<Vec<_>>();
+        if power.is_network() && scope.hosts.is_empty() {
+            let hosts = if declared.is_empty() { "any host".to_owned() } else { declared.join(", ") };
+            text.push_str(&format!("    it says it needs {hosts}\n"));
+        }
         if let Some(advisory) = powers::advisory(*power) {
             text.push_str(&format!("    not enforced: {advisory}\n"));
         }
@@ -167,21 +172,31 @@ fn real_folder(folder: &str) -> Outcome<String> {
     if !real.is_dir() {
         return Err(Failure::usage("grant.folder", format!("expected a folder, found the file `{}`", path.display())));
     }
-    real.into_os_string().into_string().map_err(|_| Failure::usage("grant.folder", format!("the path is not UTF-8: `{}`", path.display())))
+    real.into_os_string()
+        .into_string()
+        .map_err(|_| Failure::usage("grant.folder", format!("the path is not UTF-8: `{}`", path.display())))
 }
 
 fn refused(plugin: &Plugin, error: &GrantError) -> Failure {
     let declared = Declared::of(&plugin.manifest);
     let failure = Failure::usage("grant.refused", error.to_string());
     match error {
-        GrantError::NotDeclared { .. } if declared.powers.is_empty() => failure.hint("it declares nothing and runs without a grant"),
+        GrantError::NotDeclared { .. } if declared.powers.is_empty() => {
+            failure.hint("it declares nothing and runs without a grant")
+        }
         GrantError::NotDeclared { .. } => {
             let words: Vec<&str> = declared.powers.iter().map(|power| power.as_str()).collect();
             failure.hint(format!("it declares {}", words.join(", ")))
         }
         GrantError::HostNotDeclared { .. } => failure.hint(format!("it declares {}", declared.hosts.join(", "))),
-        GrantError::NoFolder { power } => failure.hint(format!("pegboard grant {} {power}=/path/to/folder", plugin.manifest.name)),
-        GrantError::NotAbsolute { .. } | GrantError::NoScope { .. } => failure,
+        GrantError::NoFolder { power } => {
+            failure.hint(format!("pegboard grant {} {power}=/path/to/folder", plugin.manifest.name))
+        }
+        GrantError::FolderNotDeclared { power, .. } => {
+            let folders = if *power == Permission::FileSystemWrite { &declared.write } else { &declared.read };
+            failure.hint(format!("it declares {}", folders.join(", ")))
+        }
+        GrantError::NotAbsolute { .. } | GrantError::NotAHost { .. } | GrantError::NoScope { .. } => failure,
     }
 }
 

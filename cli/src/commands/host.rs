@@ -51,11 +51,8 @@ pub(crate) fn runtime() -> Outcome<Runtime> {
 /// What the server is told, the same for every command. Commands that serve change the rest.
 pub(crate) fn settings(settings: &Settings, shelf: &Shelf) -> Outcome<server::Settings> {
     let places = &settings.places;
-    let mut told = server::Settings::new(Dirs {
-        config: places.config.clone(),
-        data: places.data.clone(),
-        cache: places.cache.clone(),
-    });
+    let mut told =
+        server::Settings::new(Dirs { config: places.config.clone(), data: places.data.clone(), cache: places.cache.clone() });
     for path in settings.plugin_folders(shelf)? {
         told.plugins.push(PluginsFolder { path, source: PluginsSource::Folder });
     }
@@ -98,7 +95,8 @@ pub(crate) fn python_settings(settings: &Settings) -> Outcome<PythonSettings> {
     python.python.clone_from(&settings.file.python);
     python.forced_level = settings.file.level;
     // A relative entry would look for interpreters wherever the program happens to be started.
-    let path: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).filter(|path| path.is_absolute()).collect();
+    let path: Vec<PathBuf> =
+        env::split_paths(&env::var_os("PATH").unwrap_or_default()).filter(|path| path.is_absolute()).collect();
     if !path.is_empty() {
         python.search_path = path;
     }
@@ -112,9 +110,8 @@ pub(crate) fn python_settings(settings: &Settings) -> Outcome<PythonSettings> {
 /// The executor of Python plugins.
 pub(crate) fn python_executor(settings: &Settings) -> Outcome<PythonExecutor> {
     PythonExecutor::new(python_settings(settings)?).map_err(|error| match error {
-        executor_python::StartError::Level { .. } => {
-            Failure::new(Exit::Unavailable, "sandbox.level", error.to_string()).hint("pegboard doctor says what this machine can enforce")
-        }
+        executor_python::StartError::Level { .. } => Failure::new(Exit::Unavailable, "sandbox.level", error.to_string())
+            .hint("pegboard doctor says what this machine can enforce"),
         executor_python::StartError::Runtime { .. } => Failure::new(Exit::Internal, "file", error.to_string()),
     })
 }

@@ -1,7 +1,7 @@
 //! `pegboard info`: everything about one plugin: declared against granted, what is advisory, secrets, limits, tools.
 
 use clap::Args;
-use manifest_schema::{Manifest, Permission};
+use manifest_schema::{Manifest, Permission, ToolName};
 use serde::Serialize;
 use serde_json::{Value, json};
 use server::PluginEntry;
@@ -49,14 +49,21 @@ impl Info {
             .map(|secret| secret.name)
             .collect();
         let granted = |power: &Permission| entry.grant.as_ref().and_then(|grant| grant.powers.get(power)).cloned();
-        let powers: Vec<Power> = entry.declared.powers.iter().map(|power| Power { power: *power, granted: granted(power) }).collect();
+        let powers: Vec<Power> =
+            entry.declared.powers.iter().map(|power| Power { power: *power, granted: granted(power) }).collect();
         let configuration = operator::config::read(&settings.places, &entry.plugin.manifest.name)?;
         let document = document(&found, entry, &powers, &set, &configuration);
         output.show(&document, |output| text(&found, entry, &powers, &set, output))
     }
 }
 
-fn document(found: &Found, entry: &PluginEntry, powers: &[Power], set: &[String], configuration: &serde_json::Map<String, Value>) -> Value {
+fn document(
+    found: &Found,
+    entry: &PluginEntry,
+    powers: &[Power],
+    set: &[String],
+    configuration: &serde_json::Map<String, Value>,
+) -> Value {
     let manifest = &entry.plugin.manifest;
     json!({
         "name": manifest.name.as_str(),
@@ -91,7 +98,7 @@ fn document(found: &Found, entry: &PluginEntry, powers: &[Power], set: &[String]
         "dependencies": manifest.dependencies,
         "python_requires": manifest.python_requires,
         "tools": entry.tools.iter().map(|tool| tool_document(tool)).collect::<Vec<_>>(),
-        "pending": entry.pending.iter().map(|tool| tool.as_str()).collect::<Vec<_>>(),
+        "pending": entry.pending.iter().map(ToolName::as_str).collect::<Vec<_>>(),
         "notes": entry.notes,
     })
 }
@@ -111,15 +118,18 @@ fn limits(manifest: &Manifest) -> Value {
 fn text(found: &Found, entry: &PluginEntry, powers: &[Power], set: &[String], output: &Output) -> String {
     let manifest = &entry.plugin.manifest;
     let (word, tone) = standing::state(entry);
-    let mut text = format!("{} {}  {}\n{}\n", output.paint(Tone::Strong, entry.name()), manifest.version, output.paint(tone, word), clean::block(&manifest.description));
-    for reason in standing::reasons(entry) {
-        text.push_str(&format!("  {}\n", clean::line(&reason.message)));
-        if let Some(remedy) = reason.remedy {
-            text.push_str(&format!("    {}\n", output.paint(Tone::Strong, &remedy)));
-        }
-    }
+    let mut text = format!(
+        "{} {}  {}\n{}\n",
+        output.paint(Tone::Strong, entry.name()),
+        manifest.version,
+        output.paint(tone, word),
+        clean::block(&manifest.description)
+    );
+    text.push_str(&standing::render(output, &standing::reasons(entry)));
     text.push('\n');
-    text.push_str(&output.table(&["", ""], facts(found, entry)).lines().skip(1).map(|line| format!("{line}\n")).collect::<String>());
+    text.push_str(
+        &output.table(&["", ""], facts(found, entry)).lines().skip(1).map(|line| format!("{line}\n")).collect::<String>(),
+    );
     text.push_str(&section(output, "Powers", power_rows(powers), "declares none"));
     let secrets = manifest.secrets.iter().map(|secret| {
         let state = match (set.contains(&secret.name), secret.required) {
@@ -130,8 +140,12 @@ fn text(found: &Found, entry: &PluginEntry, powers: &[Power], set: &[String], ou
         vec![Cell::toned(Tone::Strong, &secret.name), state, secret.description.as_deref().unwrap_or_default().into()]
     });
     text.push_str(&section(output, "Secrets", secrets.collect(), "asks for none"));
-    let tools = entry.tools.iter().map(|tool| vec![Cell::toned(Tone::Strong, tool.name.as_str()), (&tool.spec.description).into()]);
-    let pending = entry.pending.iter().map(|tool| vec![Cell::toned(Tone::Dim, tool.as_str()), "its schema is derived when it is served".into()]);
+    let tools =
+        entry.tools.iter().map(|tool| vec![Cell::toned(Tone::Strong, tool.name.as_str()), (&tool.spec.description).into()]);
+    let pending = entry
+        .pending
+        .iter()
+        .map(|tool| vec![Cell::toned(Tone::Dim, tool.as_str()), "its schema is derived when it is served".into()]);
     text.push_str(&section(output, "Tools", tools.chain(pending).collect(), "has none"));
     text.push_str(&entry.notes.iter().map(|note| format!("\nnote: {}\n", clean::line(note))).collect::<String>());
     text
@@ -154,8 +168,10 @@ fn power_rows(powers: &[Power]) -> Vec<Vec<Cell>> {
                 Some(scope) => (powers::with_scope(power.power, scope), Cell::toned(Tone::Good, "granted")),
                 None => (power.power.to_string(), Cell::toned(Tone::Care, "not granted")),
             };
-            let what = powers::advisory(power.power)
-                .map_or_else(|| powers::allows(power.power).to_owned(), |advisory| format!("{}; not enforced: {advisory}", powers::allows(power.power)));
+            let what = powers::advisory(power.power).map_or_else(
+                || powers::allows(power.power).to_owned(),
+                |advisory| format!("{}; not enforced: {advisory}", powers::allows(power.power)),
+            );
             vec![Cell::toned(Tone::Strong, name), state, what.into()]
         })
         .collect()
@@ -164,7 +180,11 @@ fn power_rows(powers: &[Power]) -> Vec<Vec<Cell>> {
 fn facts(found: &Found, entry: &PluginEntry) -> Vec<Vec<Cell>> {
     let manifest = &entry.plugin.manifest;
     let least = entry.grant.as_ref().map_or("", |grant| grant.level.as_str());
-    let level = if least.is_empty() { format!("reaches {}", found.reached) } else { format!("at least {least}, reaches {}", found.reached) };
+    let level = if least.is_empty() {
+        format!("reaches {}", found.reached)
+    } else {
+        format!("at least {least}, reaches {}", found.reached)
+    };
     let limits = &manifest.resource_limits;
     let mut rows: Vec<(&str, String)> = vec![
         ("source", format!("{} ({})", entry.plugin.source, entry.plugin.root.display())),
@@ -190,8 +210,11 @@ fn facts(found: &Found, entry: &PluginEntry) -> Vec<Vec<Cell>> {
         ("python", manifest.python_requires.clone()),
     ];
     rows.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    let needs: Vec<String> =
-        manifest.dependencies.iter().map(|dependency| format!("{}{}", dependency.name, dependency.version.as_deref().unwrap_or_default())).collect();
+    let needs: Vec<String> = manifest
+        .dependencies
+        .iter()
+        .map(|dependency| format!("{}{}", dependency.name, dependency.version.as_deref().unwrap_or_default()))
+        .collect();
     if !needs.is_empty() {
         rows.push(("needs", needs.join(", ")));
     }

@@ -1,6 +1,7 @@
 //! `pegboard list`: every plugin, where it stands and why, and what mends it.
 
 use clap::Args;
+use manifest_schema::ToolName;
 use serde_json::{Value, json};
 use server::{BrokenPlugin, PluginEntry, ServedTool};
 
@@ -37,7 +38,8 @@ impl List {
             return tools(&found, output);
         }
         let catalog = &found.catalog;
-        let plugins = catalog.plugins.iter().map(|entry| document(entry, &found)).chain(catalog.broken.iter().map(broken_document));
+        let plugins =
+            catalog.plugins.iter().map(|entry| document(entry, &found)).chain(catalog.broken.iter().map(broken_document));
         let document = json!({"level": found.reached.as_str(), "plugins": plugins.collect::<Vec<_>>()});
         output.show(&document, |output| table(&found, output))
     }
@@ -52,7 +54,7 @@ fn document(entry: &PluginEntry, found: &Found) -> Value {
         "state": standing::state(entry).0,
         "reasons": standing::reasons(entry).iter().map(Reason::document).collect::<Vec<_>>(),
         "tools": entry.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(),
-        "pending": entry.pending.iter().map(|tool| tool.as_str()).collect::<Vec<_>>(),
+        "pending": entry.pending.iter().map(ToolName::as_str).collect::<Vec<_>>(),
         "level": {"least": entry.grant.as_ref().map(|grant| grant.level.as_str()), "reached": found.reached.as_str()},
         "advisory": standing::advisories(entry),
         "source": entry.plugin.source.to_string(),
@@ -91,13 +93,20 @@ fn table(found: &Found, output: &Output) -> String {
             Cell::toned(Tone::Strong, entry.name()),
             manifest.version.to_string().into(),
             Cell::toned(tone, word),
-            if pending > 0 { format!("{} ({pending} without schema yet)", listed + pending).into() } else { listed.to_string().into() },
+            if pending > 0 {
+                format!("{} ({pending} without schema yet)", listed + pending).into()
+            } else {
+                listed.to_string().into()
+            },
             found.reached.as_str().into(),
             held(entry).into(),
             entry.plugin.source.to_string().into(),
         ]);
         below.push_str(&explain(output, entry.name(), word, tone, &standing::reasons(entry)));
-        let remarks = standing::advisories(entry).into_iter().map(|advisory| format!("not enforced: {advisory}")).chain(entry.notes.iter().cloned());
+        let remarks = standing::advisories(entry)
+            .into_iter()
+            .map(|advisory| format!("not enforced: {advisory}"))
+            .chain(entry.notes.iter().cloned());
         below.push_str(&remarks.map(|remark| format!("{}: {}\n", entry.name(), crate::clean::line(&remark))).collect::<String>());
     }
     for broken in &catalog.broken {
@@ -127,14 +136,7 @@ fn explain(output: &Output, name: &str, word: &str, tone: Tone, reasons: &[Reaso
     if reasons.is_empty() {
         return String::new();
     }
-    let mut text = format!("{name} is {}\n", output.paint(tone, word));
-    for reason in reasons {
-        text.push_str(&format!("  {}\n", crate::clean::line(&reason.message)));
-        if let Some(remedy) = &reason.remedy {
-            text.push_str(&format!("    {}\n", output.paint(Tone::Strong, remedy)));
-        }
-    }
-    text
+    format!("{name} is {}\n{}", output.paint(tone, word), standing::render(output, reasons))
 }
 
 fn tools(found: &Found, output: &Output) -> Outcome {

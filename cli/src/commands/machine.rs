@@ -155,8 +155,15 @@ pub(crate) fn install_line(version: Option<&str>) -> String {
     };
     if like("debian") || like("ubuntu") {
         // Debian splits venv off, and names the package after the interpreter's minor version.
-        let minor = version.and_then(|version| version.rsplit_once('.')).map(|(minor, _)| format!(" python{minor}-venv")).unwrap_or_default();
-        return if minor.is_empty() { "sudo apt-get install python3 python3-venv".to_owned() } else { format!("sudo apt-get install python3-venv{minor}") };
+        let minor = version
+            .and_then(|version| version.rsplit_once('.'))
+            .map(|(minor, _)| format!(" python{minor}-venv"))
+            .unwrap_or_default();
+        return if minor.is_empty() {
+            "sudo apt-get install python3 python3-venv".to_owned()
+        } else {
+            format!("sudo apt-get install python3-venv{minor}")
+        };
     }
     if like("fedora") || like("rhel") || like("centos") {
         return "sudo dnf install python3.12".to_owned();

@@ -41,7 +41,8 @@ pub(crate) fn start_log(global: &Global, settings: &Settings, serving: bool) -> 
     let default = if serving { "info" } else { "off" };
     let wanted = global.log.as_deref().or(settings.file.log.as_deref().filter(|_| serving)).unwrap_or(default);
     let filter = EnvFilter::try_new(wanted).map_err(|error| {
-        Failure::usage("log.filter", format!("`{wanted}` is no log filter: {error}")).hint("for example: --log info,pegboard_server=debug")
+        Failure::usage("log.filter", format!("`{wanted}` is no log filter: {error}"))
+            .hint("for example: --log info,pegboard_server=debug")
     })?;
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);

@@ -23,17 +23,20 @@ pub(crate) const fn allows(power: Permission) -> &'static str {
 /// The part of a power that is not enforced, if there is one. Never shown as if it were.
 pub(crate) const fn advisory(power: Permission) -> Option<&'static str> {
     match power {
-        Permission::NetworkAccess | Permission::DatabaseAccess | Permission::ExternalApi => {
-            Some("the host list and max_network_mb are advisory: with the network open the plugin can reach any host, this machine's own services included")
-        }
+        Permission::NetworkAccess | Permission::DatabaseAccess | Permission::ExternalApi => Some(
+            "the host list and max_network_mb are advisory: with the network open the plugin can reach any host, this machine's own services included",
+        ),
         Permission::SystemInfo => Some("advisory: some facts about the machine are visible to every plugin"),
-        Permission::DynamicCode => Some("advisory: nothing keeps a Python plugin from building code; the walls hold that code too"),
+        Permission::DynamicCode => {
+            Some("advisory: nothing keeps a Python plugin from building code; the walls hold that code too")
+        }
         _ => None,
     }
 }
 
 /// A power with its scope, such as `file_system_read=/data`.
 pub(crate) fn with_scope(power: Permission, scope: &Scope) -> String {
-    let parts: Vec<String> = scope.folders.iter().map(|folder| folder.display().to_string()).chain(scope.hosts.iter().cloned()).collect();
+    let parts: Vec<String> =
+        scope.folders.iter().map(|folder| folder.display().to_string()).chain(scope.hosts.iter().cloned()).collect();
     if parts.is_empty() { power.to_string() } else { format!("{power}={}", parts.join(",")) }
 }

@@ -18,7 +18,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// Shows nothing yet: most calls end before there is anything to show.
     pub(crate) fn start(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::no_length().with_style(style("{spinner} {elapsed} {msg}")));
+        let bar = (!quiet && std::io::stderr().is_terminal())
+            .then(|| ProgressBar::no_length().with_style(style("{spinner} {elapsed} {msg}")));
         Self { bar, quiet }
     }
 

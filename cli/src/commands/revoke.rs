@@ -43,5 +43,6 @@ impl Revoke {
 
 fn nothing(plugin: &PluginName, power: Option<Permission>) -> Failure {
     let what = power.map_or_else(|| "nothing".to_owned(), |power| format!("no `{power}`"));
-    Failure::not_found("grant.not_found", format!("plugin `{plugin}` holds {what}")).hint("pegboard grants shows what was granted")
+    Failure::not_found("grant.not_found", format!("plugin `{plugin}` holds {what}"))
+        .hint("pegboard grants shows what was granted")
 }

@@ -18,7 +18,9 @@ use crate::{
 ///
 /// The same search that a model has through `search_tools`: words and, where an embedder is installed, meaning. Only served tools are found.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  pegboard search how many words are in this text\n  pegboard search 'currency' --limit 3 --json")]
+#[command(
+    after_long_help = "Examples:\n  pegboard search how many words are in this text\n  pegboard search 'currency' --limit 3 --json"
+)]
 pub(crate) struct Search {
     /// What you want to do, in your own words
     #[arg(required = true, value_name = "QUERY")]
@@ -74,7 +76,11 @@ impl Search {
             }
             let row = |tool: &server::FoundTool| {
                 let description = tool.description.as_deref().unwrap_or_default();
-                vec![Cell::toned(Tone::Strong, &tool.name), Cell::toned(Tone::Dim, format!("{:.2}", tool.score)), description.into()]
+                vec![
+                    Cell::toned(Tone::Strong, &tool.name),
+                    Cell::toned(Tone::Dim, format!("{:.2}", tool.score)),
+                    description.into(),
+                ]
             };
             output.table(&["TOOL", "SCORE", "WHAT"], reply.tools.iter().map(row).collect())
         })

@@ -104,7 +104,8 @@ fn declared(plugin: &Plugin, name: &str) -> Outcome<SecretName> {
         [] => "it declares no secret".to_owned(),
         known => format!("it declares {}", known.join(", ")),
     });
-    Err(Failure::not_found("secret.not_declared", format!("plugin `{}` declares no secret `{name}`", plugin.manifest.name)).hint(hint))
+    Err(Failure::not_found("secret.not_declared", format!("plugin `{}` declares no secret `{name}`", plugin.manifest.name))
+        .hint(hint))
 }
 
 fn read_value(plugin: &Plugin, name: &SecretName, file: Option<&Path>) -> Outcome<String> {
@@ -129,7 +130,10 @@ fn capped(source: impl Read, path: &Path) -> Outcome<String> {
     let mut bytes = Vec::new();
     source.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| Failure::file("read", path, &error))?;
     if bytes.len() > MAX_SECRET_BYTES {
-        return Err(Failure::usage("secret.too_large", format!("expected at most {MAX_SECRET_BYTES} bytes, found more: `{}`", path.display())));
+        return Err(Failure::usage(
+            "secret.too_large",
+            format!("expected at most {MAX_SECRET_BYTES} bytes, found more: `{}`", path.display()),
+        ));
     }
     String::from_utf8(bytes).map_err(|_| Failure::usage("secret.encoding", format!("expected UTF-8 text: `{}`", path.display())))
 }

@@ -138,7 +138,9 @@ fn refused(error: &ServeError) -> Failure {
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     let (exit, code) = match error {
         ServeError::NoTokens { .. } => (Exit::Usage, "http.no_tokens"),
-        ServeError::Bind { .. } | ServeError::Unix { .. } | ServeError::Nowhere | ServeError::AllowList { .. } => (Exit::Usage, "http.address"),
+        ServeError::Bind { .. } | ServeError::Unix { .. } | ServeError::Nowhere | ServeError::AllowList { .. } => {
+            (Exit::Usage, "http.address")
+        }
         ServeError::Connection(_) | ServeError::Signals(_) => (Exit::Internal, "serve"),
     };
     Failure::new(exit, code, format!("{error}{source}")).maybe_hint(error.hint())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use manifest_schema::Diagnostics;
 use policy::{Level, Plugin};
-use server::{BrokenPlugin, Catalog, PluginEntry};
 use serde_json::json;
+use server::{BrokenPlugin, Catalog, PluginEntry};
 
 use super::host::{self, Narrow};
 use crate::{
@@ -57,8 +57,14 @@ impl Found {
         if let Some(broken) = self.catalog.broken.iter().find(|broken| broken.name == name) {
             return Err(is_broken(broken));
         }
-        let known = self.catalog.plugins.iter().map(|entry| entry.name()).chain(self.catalog.broken.iter().map(|broken| broken.name.as_str()));
-        let hint = nearest(name, known).unwrap_or_else(|| "pegboard list shows what is there; --plugins DIR adds a folder".to_owned());
+        let known = self
+            .catalog
+            .plugins
+            .iter()
+            .map(|entry| entry.name())
+            .chain(self.catalog.broken.iter().map(|broken| broken.name.as_str()));
+        let hint =
+            nearest(name, known).unwrap_or_else(|| "pegboard list shows what is there; --plugins DIR adds a folder".to_owned());
         Err(Failure::not_found("plugin.not_found", format!("there is no plugin `{name}`")).hint(hint))
     }
 
@@ -69,18 +75,26 @@ impl Found {
 
     /// About how many tokens the list of all served tools costs a model, at four bytes a token.
     pub(crate) fn list_tokens(&self) -> usize {
-        let size = |value: Option<&serde_json::Map<String, serde_json::Value>>| value.map_or(0, |value| json!(value).to_string().len());
+        let size =
+            |value: Option<&serde_json::Map<String, serde_json::Value>>| value.map_or(0, |value| json!(value).to_string().len());
         let bytes: usize = self
             .catalog
             .tools
             .iter()
-            .map(|tool| tool.name.as_str().len() + tool.spec.description.len() + size(Some(tool.input_schema())) + size(tool.output_schema()) + 150)
+            .map(|tool| {
+                tool.name.as_str().len()
+                    + tool.spec.description.len()
+                    + size(Some(tool.input_schema()))
+                    + size(tool.output_schema())
+                    + 150
+            })
             .sum();
         bytes / 4
     }
 }
 
-fn is_broken(broken: &BrokenPlugin) -> Failure {
+/// Why a plugin that can't be read can't be used.
+pub(crate) fn is_broken(broken: &BrokenPlugin) -> Failure {
     let Diagnostics(problems) = &broken.diagnostics;
     let first = problems.first().map(ToString::to_string).unwrap_or_default();
     let more = if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };

@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 use server::{Availability, BrokenPlugin, PluginEntry};
 
 use super::powers;
-use crate::output::Tone;
+use crate::{
+    clean,
+    output::{Output, Tone},
+};
+
+/// Reasons of one plugin that are shown to people; `validate` shows all.
+const MOST_SHOWN: usize = 3;
 
 /// Why a plugin is not served.
 pub(crate) struct Reason {
@@ -22,6 +28,28 @@ impl Reason {
     pub(crate) fn document(&self) -> Value {
         json!({"kind": self.kind, "message": self.message, "remedy": self.remedy})
     }
+}
+
+/// The reasons for people: each with its command under it, a command that mends several once, under the last of them.
+pub(crate) fn render(output: &Output, reasons: &[Reason]) -> String {
+    let mut text = String::new();
+    let shown = reasons.get(..MOST_SHOWN).filter(|_| is_manifest(reasons)).unwrap_or(reasons);
+    for (index, reason) in shown.iter().enumerate() {
+        text.push_str(&format!("  {}\n", clean::line(&reason.message)));
+        let again = shown.get(index + 1).is_some_and(|next| next.remedy == reason.remedy);
+        if index + 1 == shown.len() && shown.len() < reasons.len() {
+            text.push_str(&format!("  and {} more\n", reasons.len() - shown.len()));
+        }
+        if let Some(remedy) = reason.remedy.as_ref().filter(|_| !again) {
+            text.push_str(&format!("    {}\n", output.paint(Tone::Strong, &clean::line(remedy))));
+        }
+    }
+    text
+}
+
+/// Problems of a manifest, which may be many and have one remedy; missing keys are few and each has its own.
+fn is_manifest(reasons: &[Reason]) -> bool {
+    reasons.iter().all(|reason| reason.kind == "manifest")
 }
 
 /// The word for where a plugin stands.
@@ -42,12 +70,22 @@ pub(crate) fn reasons(entry: &PluginEntry) -> Vec<Reason> {
         Availability::Served => entry
             .preparation
             .iter()
-            .map(|problem| Reason { kind: "preparation", message: format!("could not be made ready: {problem}"), remedy: Some("pegboard doctor".to_owned()) })
+            .map(|problem| Reason {
+                kind: "preparation",
+                message: format!("could not be made ready: {problem}"),
+                remedy: Some("pegboard doctor".to_owned()),
+            })
             .collect(),
         Availability::Withheld(missing) => missing.iter().map(|missing| withheld(entry, missing)).collect(),
-        Availability::Disabled => vec![Reason { kind: "disabled", message: "its manifest says `status: disabled`".to_owned(), remedy: None }],
+        Availability::Disabled => {
+            vec![Reason { kind: "disabled", message: "its manifest says `status: disabled`".to_owned(), remedy: None }]
+        }
         Availability::Incompatible { wanted } => {
-            vec![Reason { kind: "incompatible", message: format!("asks for Pegboard {wanted}, this is {}", env!("CARGO_PKG_VERSION")), remedy: None }]
+            vec![Reason {
+                kind: "incompatible",
+                message: format!("asks for Pegboard {wanted}, this is {}", env!("CARGO_PKG_VERSION")),
+                remedy: None,
+            }]
         }
         Availability::Unsupported { runtime } => {
             let word = serde_json::to_value(runtime).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
@@ -75,7 +113,9 @@ fn withheld(entry: &PluginEntry, missing: &Missing) -> Reason {
 /// A command about a plugin of a folder must see the folder, too.
 fn mend(command: String, source: &Source) -> String {
     match source {
-        Source::Folder(folder) if std::env::var_os("PEGBOARD_PLUGINS").is_none() => format!("{command} --plugins {}", folder.display()),
+        Source::Folder(folder) if std::env::var_os("PEGBOARD_PLUGINS").is_none() => {
+            format!("{command} --plugins {}", folder.display())
+        }
         _ => command,
     }
 }
@@ -96,5 +136,10 @@ pub(crate) fn advisories(entry: &PluginEntry) -> Vec<String> {
 /// The reasons of a plugin that could not be read.
 pub(crate) fn broken(broken: &BrokenPlugin) -> Vec<Reason> {
     let remedy = format!("pegboard validate {}", broken.root.display());
-    broken.diagnostics.0.iter().map(|problem| Reason { kind: "manifest", message: problem.to_string(), remedy: Some(remedy.clone()) }).collect()
+    broken
+        .diagnostics
+        .0
+        .iter()
+        .map(|problem| Reason { kind: "manifest", message: problem.to_string(), remedy: Some(remedy.clone()) })
+        .collect()
 }

@@ -1,13 +1,14 @@
 //! `pegboard token`: bearer tokens for `serve --http`, each with the tools it may call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use server::TokenEntry;
 
 use crate::{
     failure::{Failure, Outcome, nearest},
-    operator::tokens::{self, TokenEntry},
+    operator::tokens,
     output::{Cell, Output, Tone},
     settings::{Places, Settings},
 };
@@ -35,7 +36,9 @@ pub(crate) struct Token {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a token and print it, once
-    #[command(after_long_help = "Examples:\n  pegboard token create laptop --tools '*'\n  pegboard token create ci --tools 'text_analysis__*' --json")]
+    #[command(
+        after_long_help = "Examples:\n  pegboard token create laptop --tools '*'\n  pegboard token create ci --tools 'text_analysis__*' --json"
+    )]
     Create {
         /// Name for logs and for revoking
         name: String,
@@ -70,10 +73,13 @@ impl Token {
     }
 }
 
-fn create(places: &Places, file: &PathBuf, name: &str, tools: &[String], output: &Output) -> Outcome {
+fn create(places: &Places, file: &Path, name: &str, tools: &[String], output: &Output) -> Outcome {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '@');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-        return Err(Failure::usage("token.name", format!("expected a name of 1 to 64 letters, digits or `-_.@`, found `{name}`")));
+        return Err(Failure::usage(
+            "token.name",
+            format!("expected a name of 1 to 64 letters, digits or `-_.@`, found `{name}`"),
+        ));
     }
     for pattern in tools {
         let fits = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '_' | '-' | '*');
@@ -83,7 +89,8 @@ fn create(places: &Places, file: &PathBuf, name: &str, tools: &[String], output:
         }
     }
     let token = tokens::generate()?;
-    let entry = TokenEntry { name: name.to_owned(), sha256: tokens::hash(&token), tools: tools.to_vec(), created: tokens::now() };
+    let entry =
+        TokenEntry { name: name.to_owned(), sha256: tokens::hash(&token), tools: tools.to_vec(), created: Some(tokens::now()) };
     tokens::change(places, file, |entries| {
         if entries.iter().any(|entry| entry.name == name) {
             return Err(Failure::usage("token.exists", format!("there is a token named `{name}` already"))
@@ -105,12 +112,18 @@ fn list(entries: &[TokenEntry], output: &Output) -> Outcome {
         if entries.is_empty() {
             return "no tokens; make one with pegboard token create NAME --tools PATTERN".to_owned();
         }
-        let row = |entry: &TokenEntry| vec![Cell::toned(Tone::Strong, &entry.name), entry.tools.join(" ").into(), (&entry.created).into()];
+        let row = |entry: &TokenEntry| {
+            vec![
+                Cell::toned(Tone::Strong, &entry.name),
+                entry.tools.join(" ").into(),
+                entry.created.as_deref().unwrap_or_default().into(),
+            ]
+        };
         output.table(&["NAME", "TOOLS", "CREATED"], entries.iter().map(row).collect())
     })
 }
 
-fn revoke(places: &Places, file: &PathBuf, name: &str, output: &Output) -> Outcome {
+fn revoke(places: &Places, file: &Path, name: &str, output: &Output) -> Outcome {
     tokens::change(places, file, |entries| {
         let before = entries.len();
         let known: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();

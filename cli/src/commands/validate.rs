@@ -75,7 +75,10 @@ fn manifests(path: &Path) -> Outcome<Vec<PathBuf>> {
         listing.filter_map(Result::ok).map(|entry| entry.path().join("plugin.yaml")).filter(|file| file.exists()).collect();
     found.sort();
     if found.is_empty() {
-        return Err(Failure::not_found("manifest.not_found", format!("there is no plugin.yaml in `{}` or its folders", path.display())));
+        return Err(Failure::not_found(
+            "manifest.not_found",
+            format!("there is no plugin.yaml in `{}` or its folders", path.display()),
+        ));
     }
     Ok(found)
 }
@@ -103,7 +106,10 @@ fn check(file: &Path) -> Outcome<Report> {
 /// One byte more than is allowed is enough for the parser to refuse it.
 fn read_capped(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(fs::File::open(file)?, manifest_schema::MAX_MANIFEST_BYTES as u64 + 1), &mut bytes)?;
+    io::Read::read_to_end(
+        &mut io::Read::take(fs::File::open(file)?, manifest_schema::MAX_MANIFEST_BYTES as u64 + 1),
+        &mut bytes,
+    )?;
     Ok(bytes)
 }
 
@@ -113,7 +119,9 @@ impl Report {
     }
 
     fn document(&self) -> Value {
-        let of = |severity| self.findings.iter().filter(|(found, _)| *found == severity).map(|(_, finding)| finding).collect::<Vec<_>>();
+        let of = |severity| {
+            self.findings.iter().filter(|(found, _)| *found == severity).map(|(_, finding)| finding).collect::<Vec<_>>()
+        };
         json!({
             "file": self.file,
             "name": self.manifest.as_ref().map(|manifest| manifest.name.as_str()),
@@ -125,13 +133,19 @@ impl Report {
     }
 
     fn render(&self, output: &Output) -> String {
-        let mut text: String = self.findings.iter().map(|(severity, finding)| render(output, *severity, finding, &self.text)).collect();
+        let mut text: String =
+            self.findings.iter().map(|(severity, finding)| render(output, *severity, finding, &self.text)).collect();
         if let Some(manifest) = &self.manifest
             && self.count(Severity::Error) == 0
         {
             let tools = manifest.mcps.len();
             let noun = if tools == 1 { "tool" } else { "tools" };
-            text.push_str(&format!("{} {} {}, {tools} {noun}\n", output.paint(Tone::Good, "ok"), manifest.name, manifest.version));
+            text.push_str(&format!(
+                "{} {} {}, {tools} {noun}\n",
+                output.paint(Tone::Good, "ok"),
+                manifest.name,
+                manifest.version
+            ));
         }
         text
     }
@@ -155,7 +169,11 @@ fn render(output: &Output, severity: Severity, finding: &Diagnostic, source: &st
     if let Some(line) = source.lines().nth(finding.line.saturating_sub(1) as usize).filter(|line| !line.trim().is_empty()) {
         let line: String = line.chars().take(160).map(|character| if character == '\t' { ' ' } else { character }).collect();
         let indent = " ".repeat((finding.column.saturating_sub(1) as usize).min(160));
-        text.push_str(&format!("{margin} |\n{number} | {}\n{margin} | {indent}{}\n", clean::block(&line), output.paint(tone, "^")));
+        text.push_str(&format!(
+            "{margin} |\n{number} | {}\n{margin} | {indent}{}\n",
+            clean::block(&line),
+            output.paint(tone, "^")
+        ));
     }
     for (label, part) in [("expected", &finding.expected), ("found", &finding.found), ("hint", &finding.hint)] {
         if let Some(part) = part {

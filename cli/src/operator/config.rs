@@ -4,9 +4,11 @@ use std::{fs, io, path::PathBuf};
 
 use manifest_schema::{Manifest, PluginName};
 use serde_json::{Map, Value};
+use server::Schema;
 
 use super::{Lock, private_folder, read_yaml, write_private};
 use crate::{
+    exit::Exit,
     failure::{Failure, Outcome},
     settings::Places,
 };
@@ -41,7 +43,8 @@ pub(crate) fn change(
     let mut config = read(places, &manifest.name)?;
     change(&mut config)?;
     check(manifest, &config)?;
-    let text = serde_saphyr::to_string(&config).map_err(|error| anyhow::anyhow!("could not encode the configuration: {error}"))?;
+    let text =
+        serde_saphyr::to_string(&config).map_err(|error| anyhow::anyhow!("could not encode the configuration: {error}"))?;
     keep(&lock, places, &manifest.name, &text)?;
     Ok(config)
 }
@@ -78,21 +81,18 @@ pub(crate) fn check(manifest: &Manifest, config: &Map<String, Value>) -> Outcome
         return Err(Failure::usage("config.none", format!("plugin `{}` takes no configuration", manifest.name))
             .hint("its manifest has no `config_schema`"));
     };
-    let validator = jsonschema::draft202012::new(&Value::Object(schema.clone())).map_err(|error| {
-        Failure::new(crate::exit::Exit::Invalid, "config.schema", format!("`config_schema` of `{}` is not valid: {error}", manifest.name))
+    // The server's own check, so that what is kept is what it takes.
+    let schema = Schema::compile(schema).map_err(|error| {
+        Failure::new(Exit::Invalid, "config.schema", format!("`config_schema` of `{}` is not valid: {error}", manifest.name))
     })?;
-    let config = Value::Object(config.clone());
-    let problems: Vec<String> = validator
-        .iter_errors(&config)
-        .take(8)
-        .map(|error| {
-            let place = error.instance_path().to_string();
-            if place.is_empty() { error.to_string() } else { format!("`{}`: {error}", place.trim_start_matches('/')) }
-        })
-        .collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::usage("config.invalid", format!("the configuration of `{}` does not fit: {}", manifest.name, problems.join("; ")))
-        .hint(format!("nothing was changed; pegboard config get {} shows what is set, pegboard info {} what it takes", manifest.name, manifest.name)))
+    let Err(misfits) = schema.check(&Value::Object(config.clone())) else { return Ok(()) };
+    let problems: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+    Err(Failure::usage(
+        "config.invalid",
+        format!("the configuration of `{}` does not fit: {}", manifest.name, problems.join("; ")),
+    )
+    .hint(format!(
+        "nothing was changed; pegboard config get {} shows what is set, pegboard info {} what it takes",
+        manifest.name, manifest.name
+    )))
 }

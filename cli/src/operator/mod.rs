@@ -52,7 +52,11 @@ pub(crate) fn private_folder(folder: &Path) -> Outcome {
     if metadata.mode() & 0o022 != 0 {
         return Err(Failure::usage(
             "file.mode",
-            format!("expected a folder that only its owner may write, found mode {:03o}: `{}`", metadata.mode() & 0o777, folder.display()),
+            format!(
+                "expected a folder that only its owner may write, found mode {:03o}: `{}`",
+                metadata.mode() & 0o777,
+                folder.display()
+            ),
         )
         .hint(format!("chmod 700 {}", folder.display())));
     }
@@ -64,7 +68,8 @@ pub(crate) fn write_private(_lock: &Lock, path: &Path, bytes: &[u8]) -> Outcome 
     let folder = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
         // In the same folder, so that the rename stays inside one file system; mode 0600 from the start, so that no one reads in between.
-        let mut file = tempfile::Builder::new().prefix(".new-").permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        let mut file =
+            tempfile::Builder::new().prefix(".new-").permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
@@ -99,6 +104,7 @@ fn read_yaml<T: DeserializeOwned + Default>(path: &Path) -> Outcome<T> {
     serde_saphyr::from_str(&text).map_err(|error| {
         let message = error.to_string();
         let first = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("is not valid").trim().to_owned();
-        Failure::usage("operator.invalid", format!("{}: {first}", path.display())).hint("nothing was changed: mend the file or move it away")
+        Failure::usage("operator.invalid", format!("{}: {first}", path.display()))
+            .hint("nothing was changed: mend the file or move it away")
     })
 }

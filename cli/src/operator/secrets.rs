@@ -78,7 +78,8 @@ pub(crate) fn all(places: &Places) -> Outcome<Vec<SetSecret>> {
             }
             let metadata = fs::metadata(&path).map_err(|error| Failure::file("read", &path, &error))?;
             let mode = metadata.mode() & 0o777;
-            let problem = (mode & 0o077 != 0).then(|| format!("others may read it (mode {mode:03o}): chmod 600 {}", path.display()));
+            let problem =
+                (mode & 0o077 != 0).then(|| format!("others may read it (mode {mode:03o}): chmod 600 {}", path.display()));
             found.push(SetSecret { plugin: plugin.clone(), name, problem });
         }
     }

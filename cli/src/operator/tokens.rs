@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
+use server::TokenEntry;
 use sha2::{Digest, Sha256};
 
 use super::{Lock, read_yaml, write_private};
@@ -15,20 +15,6 @@ use crate::{
     failure::{Failure, Outcome},
     settings::Places,
 };
-
-/// One token, without the token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TokenEntry {
-    /// Name for logs and `token revoke`.
-    pub(crate) name: String,
-    /// SHA-256 of the token, in hex.
-    pub(crate) sha256: String,
-    /// Patterns of served tool names it may see and call; `*` stands for any run of characters.
-    pub(crate) tools: Vec<String>,
-    /// When it was made, RFC 3339 in UTC.
-    pub(crate) created: String,
-}
 
 /// The default token file.
 pub(crate) fn default_path(places: &Places) -> PathBuf {

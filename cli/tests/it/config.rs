@@ -28,9 +28,12 @@ fn values_take_the_type_of_the_schema() {
 fn what_does_not_fit_changes_nothing() {
     let home = Home::with_needy();
     home.run(&["config", "set", "needy", "retries", "3"]).ends(0);
-    for (key, value, word) in
-        [("retries", "-1", "minimum"), ("retries", "many", "expected integer"), ("units", "kelvin", "units"), ("unit", "metric", "did you mean `units`?")]
-    {
+    for (key, value, word) in [
+        ("retries", "-1", "at least 0"),
+        ("retries", "many", "expected integer"),
+        ("units", "kelvin", "units"),
+        ("unit", "metric", "did you mean `units`?"),
+    ] {
         let ended = home.run(&["config", "set", "needy", key, value]).ends(2);
         assert!(ended.stderr.contains(word), "{key}={value}: {}", ended.stderr);
     }

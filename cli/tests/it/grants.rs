@@ -31,7 +31,8 @@ fn folders_are_absolute_and_real() {
     std::os::unix::fs::symlink(&data, home.path().join("link")).unwrap();
     let document = home.run(&["grant", "needy", "file_system_read=link", "--yes", "--json"]).ends(0).json();
     assert_eq!(document["powers"][0]["folders"], json!([data.canonicalize().unwrap()]));
-    for (scope, code) in [("file_system_read=nowhere", 5), ("file_system_read=plugins/needy/main.py", 2), ("file_system_read", 2)] {
+    for (scope, code) in [("file_system_read=nowhere", 5), ("file_system_read=plugins/needy/main.py", 2), ("file_system_read", 2)]
+    {
         home.run(&["grant", "needy", scope, "--yes"]).ends(code);
     }
 }
@@ -39,9 +40,11 @@ fn folders_are_absolute_and_real() {
 #[test]
 fn what_is_not_declared_is_refused() {
     let home = Home::with_needy();
-    for (power, word) in
-        [("process_spawn", "does not declare"), ("network_acess", "did you mean `network_access`?"), ("network_access=evil.example:443", "host")]
-    {
+    for (power, word) in [
+        ("process_spawn", "does not declare"),
+        ("network_acess", "did you mean `network_access`?"),
+        ("network_access=evil.example:443", "host"),
+    ] {
         let ended = home.run(&["grant", "needy", power, "--yes"]).ends(2);
         assert!(ended.stderr.contains(word), "{power}: {}", ended.stderr);
     }
@@ -94,6 +97,8 @@ fn concurrent_writers_lose_nothing() {
     for name in &names {
         home.plugin(name, &NEEDY.replace("name: needy", &format!("name: {name}")), "class Look: pass\n");
     }
+    // Made ready before, so that only the writers race: what a first start lays into the cache is another story, told in `shelf`.
+    home.run(&["list"]).ends(0);
     thread::scope(|scope| {
         for name in &names {
             let home = &home;
@@ -101,7 +106,8 @@ fn concurrent_writers_lose_nothing() {
         }
     });
     let document = home.run(&["grants", "--json"]).ends(0).json();
-    let mut granted: Vec<&str> = document["grants"].as_array().unwrap().iter().map(|grant| grant["plugin"].as_str().unwrap()).collect();
+    let mut granted: Vec<&str> =
+        document["grants"].as_array().unwrap().iter().map(|grant| grant["plugin"].as_str().unwrap()).collect();
     granted.sort_unstable();
     let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     wanted.sort_unstable();

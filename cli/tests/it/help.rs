@@ -48,9 +48,13 @@ fn the_list_above_is_every_command() {
     let home = Home::new();
     let help = home.run(&["-h"]).ends(0).stdout;
     let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let listed: Vec<&str> =
-        commands.lines().filter_map(|line| line.split_whitespace().next().filter(|_| line.starts_with("  "))).filter(|word| *word != "help").collect();
-    let known: Vec<&str> = COMMANDS.iter().filter_map(|command| command.first().copied().filter(|_| command.len() == 1)).collect();
+    let listed: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.split_whitespace().next().filter(|_| line.starts_with("  ")))
+        .filter(|word| *word != "help")
+        .collect();
+    let known: Vec<&str> =
+        COMMANDS.iter().filter_map(|command| command.first().copied().filter(|_| command.len() == 1)).collect();
     assert_eq!(listed, known);
 }
 

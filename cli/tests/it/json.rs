@@ -69,9 +69,16 @@ fn doctor_finds_the_clients_of_this_home() {
     std::fs::create_dir(home.path().join(".cursor")).unwrap();
     std::fs::write(home.path().join(".cursor/mcp.json"), home.run(&["client-config", "cursor"]).ends(0).stdout).unwrap();
     std::fs::write(home.path().join(".claude.json"), "{}").unwrap();
-    let found: Vec<(Value, Value)> =
-        clients(&home).as_array().unwrap().iter().map(|client| (client["client"].clone(), client["mentions_pegboard"].clone())).collect();
-    assert!(found.contains(&("cursor".into(), true.into())) && found.contains(&("claude-code".into(), false.into())), "{found:?}");
+    let found: Vec<(Value, Value)> = clients(&home)
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|client| (client["client"].clone(), client["mentions_pegboard"].clone()))
+        .collect();
+    assert!(
+        found.contains(&("cursor".into(), true.into())) && found.contains(&("claude-code".into(), false.into())),
+        "{found:?}"
+    );
 }
 
 #[test]

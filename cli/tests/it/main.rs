@@ -1,5 +1,11 @@
 //! The program as its users meet it: flags in, exit code, documents and files out. Each file is one behaviour; the harness is `run`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on must stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
+    reason = "a test that can't go on must stop; it starts the program under test; literals are passed whole"
+)]
 
 mod client_config;
 mod config;

@@ -24,7 +24,8 @@ impl Client {
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut client = Self { child, input, lines: BufReader::new(output), next: 0 };
         let client_info = json!({"name": "test", "version": "1"});
-        let answer = client.ask("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client_info}));
+        let answer =
+            client.ask("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client_info}));
         assert_eq!(answer["result"]["serverInfo"]["name"], "pegboard", "{answer}");
         client.tell(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         client

@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 use crate::run::{Home, PLAIN, PLAIN_CODE};
 
 fn plugin<'a>(document: &'a Value, name: &str) -> &'a Value {
-    document["plugins"].as_array().unwrap().iter().find(|plugin| plugin["name"] == name).unwrap_or_else(|| panic!("no {name}: {document}"))
+    document["plugins"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|plugin| plugin["name"] == name)
+        .unwrap_or_else(|| panic!("no {name}: {document}"))
 }
 
 #[test]
@@ -18,7 +23,8 @@ fn list_says_why_and_what_mends_it() {
     assert_eq!(plugin(&document, "plain")["tools"], json!(["plain__echo", "plain__fail"]));
     let needy = plugin(&document, "needy");
     assert_eq!(needy["state"], "withheld");
-    let remedies: Vec<&str> = needy["reasons"].as_array().unwrap().iter().map(|reason| reason["remedy"].as_str().unwrap()).collect();
+    let remedies: Vec<&str> =
+        needy["reasons"].as_array().unwrap().iter().map(|reason| reason["remedy"].as_str().unwrap()).collect();
     assert_eq!(
         remedies,
         [
@@ -58,12 +64,19 @@ fn info_puts_declared_beside_granted() {
     let home = Home::with_needy();
     home.run(&["grant", "needy", "network_access=api.example.org:443", "--yes"]).ends(0);
     let document = home.run(&["info", "needy", "--json"]).ends(0).json();
-    let powers: Vec<(&str, bool)> =
-        document["powers"].as_array().unwrap().iter().map(|power| (power["power"].as_str().unwrap(), power["granted"].as_bool().unwrap())).collect();
+    let powers: Vec<(&str, bool)> = document["powers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|power| (power["power"].as_str().unwrap(), power["granted"].as_bool().unwrap()))
+        .collect();
     assert_eq!(powers, [("file_system_read", false), ("network_access", true)]);
     assert_eq!(document["powers"][1]["hosts"], json!(["api.example.org:443"]));
     assert!(document["powers"][1]["advisory"].is_string());
-    assert_eq!(document["secrets"][0], json!({"name": "API_KEY", "description": "A key from example.org", "required": true, "set": false}));
+    assert_eq!(
+        document["secrets"][0],
+        json!({"name": "API_KEY", "description": "A key from example.org", "required": true, "set": false})
+    );
     assert_eq!(document["limits"]["max_memory_mb"], 256);
     let text = home.run(&["info", "needy"]).ends(0).stdout;
     for word in ["not granted", "not enforced", "API_KEY", "not set", "256 MiB", "needy__look"] {
@@ -84,7 +97,10 @@ fn info_of_a_broken_plugin_is_invalid() {
 #[test]
 fn a_tool_is_called_in_the_sandbox() {
     let home = Home::with_plain();
-    let document = home.run(&["call", "echo", "--arg", "text=ab", "--arg", "times=2", "--arg", "tags=x", "--arg", "tags=y", "--json"]).ends(0).json();
+    let document = home
+        .run(&["call", "echo", "--arg", "text=ab", "--arg", "times=2", "--arg", "tags=x", "--arg", "tags=y", "--json"])
+        .ends(0)
+        .json();
     assert_eq!(document["tool"], "plain__echo");
     assert_eq!(document["structured"], json!({"text": "abab", "tags": ["x", "y"]}));
     let file = home.path().join("args.json");
@@ -116,7 +132,11 @@ fn how_a_call_ends_is_its_exit_code() {
         assert!(ended.stderr.contains("error: "), "{args:?}: {}", ended.stderr);
     }
     let denied = home.run(&["call", "look"]).ends(4);
-    assert!(denied.stderr.contains("pegboard grant needy network_access"), "the operator is shown the command: {}", denied.stderr);
+    assert!(
+        denied.stderr.contains("pegboard grant needy network_access"),
+        "the operator is shown the command: {}",
+        denied.stderr
+    );
     let failed = home.run(&["call", "fail"]).ends(1);
     assert!(failed.stderr.contains("it always fails"), "{}", failed.stderr);
 }
@@ -150,6 +170,16 @@ fn the_same_name_twice_says_which_wins() {
     let document = home.run(&["list", "--json", "--plugins", first.to_str().unwrap(), "--plugins", &plugins]).ends(0).json();
     assert_eq!(plugin(&document, "plain")["version"], "9.0.0");
     assert!(plugin(&document, "plain")["notes"][0].as_str().unwrap().contains("shadows"), "{document}");
+}
+
+#[test]
+fn many_first_starts_at_once_do_not_trip_over_each_other() {
+    let home = Home::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| home.run_bundled(&["list", "--json"]).ends(0));
+        }
+    });
 }
 
 #[test]

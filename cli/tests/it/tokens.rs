@@ -33,7 +33,12 @@ fn names_are_unique_and_revoked_ones_are_gone() {
 #[test]
 fn bad_patterns_and_names_are_refused() {
     let home = Home::new();
-    for args in [&["create", "a b", "--tools", "*"][..], &["create", "a", "--tools", "a.b"], &["create", "a", "--tools", ""], &["create", "a"]] {
+    for args in [
+        &["create", "a b", "--tools", "*"][..],
+        &["create", "a", "--tools", "a.b"],
+        &["create", "a", "--tools", ""],
+        &["create", "a"],
+    ] {
         home.run(&[&["token"], args].concat()).ends(2);
     }
     assert!(!home.config("tokens.yaml").exists());

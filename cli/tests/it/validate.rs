@@ -22,7 +22,8 @@ fn a_good_plugin_is_ok() {
 #[test]
 fn a_bad_manifest_names_line_and_key() {
     let home = Home::new();
-    let folder = home.plugin("broken", &PLAIN.replace("description: Says things back", "descripton: Says things back"), PLAIN_CODE);
+    let folder =
+        home.plugin("broken", &PLAIN.replace("description: Says things back", "descripton: Says things back"), PLAIN_CODE);
     let ended = home.run(&["validate", folder.to_str().unwrap()]).ends(3);
     assert!(ended.stdout.contains("descripton"), "{}", ended.stdout);
     assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
