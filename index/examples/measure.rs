@@ -39,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     println!("change one tool: {}", quantiles(&mut changes));
 
     let mut times = Vec::new();
+    let cpu = thread_cpu();
     for query in queries.iter().cycle().take(queries.len().max(2000)) {
         let query = Query::new(query.query.as_str());
         let start = Instant::now();
@@ -46,7 +47,16 @@ fn main() -> anyhow::Result<()> {
         times.push(start.elapsed());
     }
     println!("search: {}", quantiles(&mut times));
+    if let (Some(before), Some(after)) = (cpu, thread_cpu()) {
+        println!("search: {:?} CPU each on the asking thread", (after - before) / times.len() as u32);
+    }
     Ok(())
+}
+
+/// Time this thread was running: what a busy machine cannot distort. The encoder's thread is not in it.
+fn thread_cpu() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 fn quantiles(times: &mut [Duration]) -> String {
