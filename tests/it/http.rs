@@ -135,7 +135,8 @@ fn broken_and_oversized_bodies_are_refused_and_nothing_dies() -> Result<()> {
 
     let padding = " ".repeat(5 << 20);
     assert_eq!(post(padding.as_bytes())?.status, 413);
-    assert_eq!(request(address, "POST", "/messages?session_id=x", &[JSON], padding.as_bytes())?.status, 413);
+    // The old transport needs a session first; the body of a request without one is not even read.
+    assert_eq!(request(address, "POST", "/messages?session_id=x", &[JSON], padding.as_bytes())?.status, 404);
 
     let wrong_type = request(address, "POST", "/mcp", &[("Content-Type", "text/plain"), ACCEPT], b"{}")?;
     assert_eq!(wrong_type.status, 415);

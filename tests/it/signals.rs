@@ -62,3 +62,23 @@ fn a_killed_server_leaves_no_orphan() -> Result<()> {
     assert_eq!(survivors(&below, Duration::from_secs(10)), [], "orphans");
     Ok(())
 }
+
+#[test]
+fn what_prepares_a_plugin_ends_with_the_server() -> Result<()> {
+    for signal in [Signal::Term, Signal::Kill] {
+        let home = Home::with(&[])?;
+        // Some bundled plugins have dependencies: in a fresh home their environments are made from the start.
+        let (mut server, mut client) = Server::start(&home.arguments_with_bundled())?;
+        client.initialize("2025-11-25")?;
+        assert!(
+            wait_until(Duration::from_secs(30), || !descendants(server.pid).is_empty()),
+            "nothing is being prepared: {}",
+            server.log()
+        );
+        let below = descendants(server.pid);
+        server.signal(signal)?;
+        server.wait(Duration::from_secs(20))?;
+        assert_eq!(survivors(&below, Duration::from_secs(5)), [], "left behind after {signal:?}");
+    }
+    Ok(())
+}

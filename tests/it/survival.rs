@@ -21,7 +21,7 @@ const WAYS: &[(&str, &[&str])] = &[
     ("system_exit", &["SystemExit", "exit"]),
     ("hang", &["timed_out", "timed out", "time"]),
     ("memory", &["memory", "Memory"]),
-    ("flood", &["timed_out", "timed out", "time"]),
+    ("flood", &["timed_out", "output_too_large"]),
 ];
 
 fn text(result: &Value) -> String {

@@ -11,7 +11,14 @@ fn ask(address: SocketAddr, token: Option<&str>, method: &str, name: Option<&str
     ask_at(address, "/mcp", token, method, name, params)
 }
 
-fn ask_at(address: SocketAddr, path: &str, token: Option<&str>, method: &str, name: Option<&str>, params: Value) -> Result<Response> {
+fn ask_at(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    method: &str,
+    name: Option<&str>,
+    params: Value,
+) -> Result<Response> {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let mut headers = modern_headers(method, name);
     headers.extend(bearer.as_deref().map(|value| ("Authorization", value)));
@@ -57,7 +64,12 @@ fn a_token_sees_and_calls_only_its_tools() -> Result<()> {
 
     let fail = json!({"name": "probe__fail", "arguments": {"message": "m"}});
     let refused = ask(address, Some(&narrow), "tools/call", Some("probe__fail"), fail.clone())?;
-    assert_eq!(refused.message()?["error"]["code"], -32602, "{}", refused.body);
+    let told = refused.message()?["result"].clone();
+    assert!(
+        told["isError"] == true && told.to_string().contains("denied") && !told.to_string().contains("raised"),
+        "{}",
+        refused.body
+    );
     assert_eq!(ask(address, Some(&wide), "tools/call", Some("probe__fail"), fail)?.message()?["result"]["isError"], true);
     let echo = json!({"name": "probe__echo", "arguments": {"text": "a"}});
     assert_eq!(
@@ -68,7 +80,11 @@ fn a_token_sees_and_calls_only_its_tools() -> Result<()> {
     // Neither through the call tool nor by search.
     let roundabout = json!({"name": "call_tool", "arguments": {"name": "probe__fail", "arguments": {"message": "m"}}});
     let refused = ask_at(address, "/mcp/search", Some(&narrow), "tools/call", Some("call_tool"), roundabout.clone())?;
-    assert!(!refused.body.contains("raised: m") && refused.message()?["result"]["structuredContent"].is_null(), "{}", refused.body);
+    assert!(
+        !refused.body.contains("raised: m") && refused.message()?["result"]["structuredContent"].is_null(),
+        "{}",
+        refused.body
+    );
     assert!(ask_at(address, "/mcp/search", Some(&wide), "tools/call", Some("call_tool"), roundabout)?.body.contains("raised: m"));
     let search = json!({"name": "search_tools", "arguments": {"query": "report a failure with a message"}});
     let found = ask(address, Some(&narrow), "tools/call", Some("search_tools"), search.clone())?;

@@ -35,20 +35,27 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins")
 }
 
+/// The source of a fixture plugin, or of a first-party one.
+fn source(plugin: &str) -> PathBuf {
+    let fixture = fixtures().join(plugin);
+    if fixture.exists() { fixture } else { fixtures().join("../../plugins").join(plugin) }
+}
+
 /// A home of its own, with a folder of plugins beside it.
+#[derive(Clone)]
 pub struct Home {
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Home {
-    /// A fresh one with these fixture plugins.
+    /// A fresh one with these plugins, fixtures or first-party ones.
     pub fn with(plugins: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pegboard-test-").tempdir()?;
-        let home = Self { folder };
+        let home = Self { folder: Arc::new(folder) };
         fs::create_dir_all(home.plugins())?;
         fs::create_dir_all(home.path())?;
         for plugin in plugins {
-            copy_folder(&fixtures().join(plugin), &home.plugins().join(plugin))?;
+            copy_folder(&source(plugin), &home.plugins().join(plugin))?;
         }
         Ok(home)
     }
@@ -65,9 +72,18 @@ impl Home {
         self.folder.path().join("plugins")
     }
 
-    /// The arguments that every command of this home takes.
+    /// The arguments that every server of this home takes. Without the bundled plugins: some of them have dependencies, and a fresh home would
+    /// make their environments while a test looks at processes.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = self.arguments_with_bundled();
+        arguments.push("--no-bundled".into());
+        arguments
+    }
+
+    /// The same with the bundled plugins.
+    #[must_use]
+    pub fn arguments_with_bundled(&self) -> Vec<String> {
         vec!["--home".into(), self.path().display().to_string(), "--plugins".into(), self.plugins().display().to_string()]
     }
 
@@ -99,6 +115,8 @@ pub struct Server {
     child: Child,
     log: Arc<Mutex<String>>,
     lines: Receiver<String>,
+    /// Its home lasts at least as long as it runs.
+    home: Option<Home>,
     /// Its process id.
     pub pid: u32,
 }
@@ -129,12 +147,13 @@ impl Server {
             }
         });
         let pid = child.id();
-        Ok((Self { child, log, lines, pid }, stdio::Connection::new(stdin, stdout)))
+        Ok((Self { child, log, lines, home: None, pid }, stdio::Connection::new(stdin, stdout)))
     }
 
     /// A stdio server of this home, past the handshake of 2025-11-25.
     pub fn stdio(home: &Home, extra: &[&str]) -> Result<(Self, Connection)> {
-        let (server, mut connection) = Self::start(&joined(home, extra))?;
+        let (mut server, mut connection) = Self::start(&joined(home, extra))?;
+        server.home = Some(home.clone());
         if let Err(error) = connection.initialize("2025-11-25") {
             bail!("{error:#}; its log:\n{}", server.log());
         }
@@ -145,7 +164,8 @@ impl Server {
     pub fn http(home: &Home, extra: &[&str]) -> Result<(Self, SocketAddr)> {
         let mut arguments = joined(home, extra);
         arguments.extend(["--http".to_owned(), "127.0.0.1:0".to_owned()]);
-        let (server, connection) = Self::start(&arguments)?;
+        let (mut server, connection) = Self::start(&arguments)?;
+        server.home = Some(home.clone());
         drop(connection);
         let address = server.address()?;
         let ready = || http::request(address, "GET", "/readyz", &[], b"").is_ok_and(|response| response.status == 200);
@@ -171,6 +191,14 @@ impl Server {
         self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
 
+    /// The end of its log, for a message.
+    #[must_use]
+    pub fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         processes::send(self.pid, signal)
@@ -194,6 +222,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.home = None;
     }
 }
 

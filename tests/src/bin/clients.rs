@@ -164,7 +164,7 @@ fn client_command(tools: &Tools, case: &Case) -> Option<Command> {
 
 /// Starts what the case needs, runs the script, and reads its report.
 fn report_of(case: &Case, mut command: Command) -> Result<Value> {
-    let home = Home::with(&["probe", "slow"])?;
+    let home = Home::with(&["probe", "slow", "text_analysis"])?;
     let mut order = json!({
         "transport": case.transport,
         "mode": case.mode,
@@ -349,7 +349,7 @@ fn inspect(checks: &mut Checks, tools: &Tools) {
 }
 
 fn inspect_one(checks: &mut Checks, launcher: &PathBuf, transport: &str, era: &str, name: &str) -> Result<()> {
-    let home = Home::with(&["probe"])?;
+    let home = Home::with(&["probe", "text_analysis"])?;
     let running = if transport == "stdio" { None } else { Some(Server::http(&home, &[])?) };
     let mut target: Vec<String> = Vec::new();
     match &running {
