@@ -230,9 +230,11 @@ pub fn no_exec_filter() -> Vec<SockFilter> {
 /// No process can be made any more; threads can. For a worker, after it was forked.
 #[must_use]
 pub fn no_fork_filter() -> Vec<SockFilter> {
-    let filter = Filter::new()
-        .refuse(libc::ENOSYS, &[libc::SYS_clone3])
-        .refuse_unless(libc::SYS_clone, libc::EPERM, &[&[Test::AnyBit { argument: 0, bits: libc::CLONE_THREAD as u32 }]]);
+    let filter = Filter::new().refuse(libc::ENOSYS, &[libc::SYS_clone3]).refuse_unless(
+        libc::SYS_clone,
+        libc::EPERM,
+        &[&[Test::AnyBit { argument: 0, bits: libc::CLONE_THREAD as u32 }]],
+    );
     #[cfg(target_arch = "x86_64")]
     let filter = filter.refuse(libc::EPERM, &[libc::SYS_fork, libc::SYS_vfork]);
     filter.build()
@@ -246,7 +248,10 @@ pub fn install(filter: &[SockFilter]) -> io::Result<()> {
     let length = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
     // SAFETY: PR_SET_NO_NEW_PRIVS takes integers only.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) } != 0 {
+    if unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong)
+    } != 0
+    {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: `program` points at `length` instructions that live until the call returns; the kernel copies and never writes them.

@@ -141,7 +141,9 @@ impl StepError {
             }
             Step::Mounts | Step::PivotRoot if self.errno == libc::ENOSYS => "level L2 needs Linux 5.12 or newer",
             Step::Mounts if self.errno == libc::ELOOP => "give the folder by its real path, without symbolic links",
-            Step::Landlock => "levels L1 and L2 need Landlock: Linux 5.13 or newer, with `landlock` in the kernel's list of security modules",
+            Step::Landlock => {
+                "levels L1 and L2 need Landlock: Linux 5.13 or newer, with `landlock` in the kernel's list of security modules"
+            }
             Step::Exec if self.errno == libc::EACCES => {
                 "the program, its interpreter or its loader is not inside a mount, or its folders are closed to the plugin's user"
             }

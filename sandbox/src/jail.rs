@@ -85,8 +85,15 @@ pub fn system_mounts(network: bool) -> Vec<Mount> {
         "/etc/pki/tls/certs",
         "/etc/pki/ca-trust/extracted",
     ];
-    const NETWORK: &[&str] =
-        &["/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services", "/etc/protocols"];
+    const NETWORK: &[&str] = &[
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        "/etc/host.conf",
+        "/etc/nsswitch.conf",
+        "/etc/gai.conf",
+        "/etc/services",
+        "/etc/protocols",
+    ];
     let network: &[&str] = if network { NETWORK } else { &[] };
     BASE.iter().chain(network).map(Mount::system_if_present).collect()
 }
@@ -133,7 +140,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_files: 256, file_size_mb: Some(64), processes: None, address_space_mb: None, data_mb: None, cpu_seconds: None }
+        Self {
+            open_files: 256,
+            file_size_mb: Some(64),
+            processes: None,
+            address_space_mb: None,
+            data_mb: None,
+            cpu_seconds: None,
+        }
     }
 }
 
@@ -203,7 +217,9 @@ impl Jail {
         if !self.probe {
             match self.argv.first() {
                 None => return fault("`argv` is empty".into()),
-                Some(program) if !program.starts_with('/') => return fault(format!("program `{program}` is not an absolute path")),
+                Some(program) if !program.starts_with('/') => {
+                    return fault(format!("program `{program}` is not an absolute path"));
+                }
                 Some(_) => {}
             }
         }
@@ -211,7 +227,8 @@ impl Jail {
         if self.argv.iter().any(|a| has_nul(a)) || self.env.iter().any(|(k, v)| has_nul(k) || k.contains('=') || has_nul(v)) {
             return fault("`argv` or `env` holds a NUL byte, or a variable's name holds `=`".into());
         }
-        let paths = self.mounts.iter().map(|m| m.path.as_path()).chain([self.workdir.as_path()]).chain(self.scratch.host_dir.as_deref());
+        let paths =
+            self.mounts.iter().map(|m| m.path.as_path()).chain([self.workdir.as_path()]).chain(self.scratch.host_dir.as_deref());
         for path in paths {
             if !is_plain_absolute(path) {
                 return fault(format!("path `{}` is not absolute or holds `..`", path.display()));
@@ -249,7 +266,10 @@ mod tests {
     use super::*;
 
     fn sound() -> Jail {
-        Jail { identity: Some(Identity { uid: 200_000, gid: 200_000, exclusive: true }), ..Jail::new(Level::L2, vec!["/bin/true".into()]) }
+        Jail {
+            identity: Some(Identity { uid: 200_000, gid: 200_000, exclusive: true }),
+            ..Jail::new(Level::L2, vec!["/bin/true".into()])
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! jail is refused).
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, RestrictionStatus,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -24,7 +24,8 @@ fn read_rights() -> BitFlags<AccessFs> {
 
 /// Everything but making device nodes, device ioctls, connecting to sockets, and executing.
 fn write_rights(spawn_allowed: bool) -> BitFlags<AccessFs> {
-    let all = AccessFs::from_all(NEWEST) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev | AccessFs::ResolveUnix);
+    let all =
+        AccessFs::from_all(NEWEST) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev | AccessFs::ResolveUnix);
     if spawn_allowed { all } else { all & !BitFlags::from(AccessFs::Execute) }
 }
 
@@ -91,7 +92,12 @@ fn allow_path(rules: RulesetCreated, path: &Path, is_dir: bool, rights: BitFlags
     allow(rules, fd.as_fd(), is_dir, rights)
 }
 
-fn allow(rules: RulesetCreated, fd: BorrowedFd<'_>, is_dir: bool, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, StepError> {
+fn allow(
+    rules: RulesetCreated,
+    fd: BorrowedFd<'_>,
+    is_dir: bool,
+    rights: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, StepError> {
     let rights = if is_dir { rights } else { rights & AccessFs::from_file(NEWEST) };
     rules.add_rule(PathBeneath::new(fd, rights)).map_err(fault)
 }
@@ -100,11 +106,20 @@ fn refuse_read_only_below_writable(jail: &Jail, mounts: &[Resolved]) -> Result<(
     if jail.level >= Level::L2 {
         return Ok(());
     }
-    let writable: Vec<&Path> =
-        mounts.iter().filter(|m| m.access == Access::ReadWrite).map(|m| m.path.as_path()).chain(jail.scratch.host_dir.as_deref()).collect();
+    let writable: Vec<&Path> = mounts
+        .iter()
+        .filter(|m| m.access == Access::ReadWrite)
+        .map(|m| m.path.as_path())
+        .chain(jail.scratch.host_dir.as_deref())
+        .collect();
     let lost = mounts.iter().filter(|m| m.access == Access::ReadOnly).find_map(|m| {
         let above = writable.iter().find(|folder| m.path.starts_with(folder))?;
-        Some(format!("`{}` cannot be read-only inside `{}`, which is read-write, at {:?}", m.path.display(), above.display(), jail.level))
+        Some(format!(
+            "`{}` cannot be read-only inside `{}`, which is read-write, at {:?}",
+            m.path.display(),
+            above.display(),
+            jail.level
+        ))
     });
     lost.map_or(Ok(()), |what| Err(StepError::new(Step::Landlock, what)))
 }

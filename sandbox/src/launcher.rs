@@ -5,7 +5,8 @@
 
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 
-use rustix::process::{PidfdFlags, getegid, geteuid, getpid, getppid, getsid, pidfd_open, setsid};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, getegid, geteuid, getpid, getppid, getsid, pidfd_open, setsid, test_kill_process};
 use rustix::thread::UnshareFlags;
 
 use crate::enter::{self, Entrance};
@@ -99,10 +100,10 @@ fn own_session() -> Result<(), StepError> {
 /// of the system is not, so that `kill(-1)` reaches exactly its descendants. Since that call would be a catastrophe if the domain did
 /// not hold, it is proven: the parent could be signalled before and cannot be after. `false`: not proven, walk the process tree.
 fn enter_signal_scope() -> Result<bool, StepError> {
-    let parent_reachable = || getppid().is_some_and(|parent| rustix::process::test_kill_process(parent).is_ok());
-    let before = parent_reachable();
+    let Some(parent) = getppid() else { return Ok(false) };
+    let before = test_kill_process(parent);
     let entered = landlock_rules::restrict_signals().map_err(|e| StepError::new(Step::MonitorScope, e))?;
-    Ok(entered && before && !parent_reachable())
+    Ok(entered && before.is_ok() && test_kill_process(parent) == Err(Errno::PERM))
 }
 
 /// Steps 4 and 5 (L2): the pid namespace, which takes effect at the fork; for an ordinary user inside a user namespace in which only

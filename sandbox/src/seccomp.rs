@@ -220,7 +220,11 @@ pub(crate) fn launcher_filter(plan: FilterPlan) -> Vec<SockFilter> {
         // `unshare(CLONE_THREAD)` changes nothing and fails in a process with several threads: the one way to count them without /proc.
         .refuse_unless(libc::SYS_unshare, libc::EPERM, &[&[Test::Is { argument: 0, value: libc::CLONE_THREAD as u32 }]])
         // Limits and processors of other processes of the same user.
-        .refuse_unless(libc::SYS_prlimit64, libc::EPERM, &[&[Test::Is { argument: 0, value: 0 }], &[Test::IsNull { argument: 2 }]])
+        .refuse_unless(
+            libc::SYS_prlimit64,
+            libc::EPERM,
+            &[&[Test::Is { argument: 0, value: 0 }], &[Test::IsNull { argument: 2 }]],
+        )
         .refuse(libc::EPERM, FORBIDDEN)
         .refuse(libc::ENOSYS, UNKNOWN);
     if plan.sees_host {
@@ -276,7 +280,8 @@ mod tests {
     use super::*;
     use crate::bpf::install;
 
-    const OPEN: FilterPlan = FilterPlan { network: false, sees_host: false, shares_user: false, signals_scoped: true, truncate_governed: true };
+    const OPEN: FilterPlan =
+        FilterPlan { network: false, sees_host: false, shares_user: false, signals_scoped: true, truncate_governed: true };
 
     /// What a call answers in a process of its own under a filter: 0 or an error number.
     fn under(filter: &[SockFilter], call: c_long, arguments: [c_long; 3]) -> i32 {
@@ -320,7 +325,11 @@ mod tests {
         let own = FilterPlan { sees_host: true, shares_user: true, ..OPEN };
         let to_nobody = [c_long::from(i32::MAX), 0, 0];
         for &call in SIGNALS {
-            assert_eq!(under(&launcher_filter(FilterPlan { signals_scoped: false, ..own }), call, to_nobody), libc::EPERM, "call {call}");
+            assert_eq!(
+                under(&launcher_filter(FilterPlan { signals_scoped: false, ..own }), call, to_nobody),
+                libc::EPERM,
+                "call {call}"
+            );
             assert_ne!(under(&launcher_filter(own), call, to_nobody), libc::EPERM, "call {call}");
         }
     }
@@ -359,7 +368,13 @@ mod tests {
     fn every_plan_makes_a_filter() {
         for bits in 0_u8..32 {
             let bit = |at: u8| bits & (1 << at) != 0;
-            let plan = FilterPlan { network: bit(0), sees_host: bit(1), shares_user: bit(2), signals_scoped: bit(3), truncate_governed: bit(4) };
+            let plan = FilterPlan {
+                network: bit(0),
+                sees_host: bit(1),
+                shares_user: bit(2),
+                signals_scoped: bit(3),
+                truncate_governed: bit(4),
+            };
             assert_eq!(under(&launcher_filter(plan), libc::SYS_getpid, BAD), 0, "{plan:?}");
             assert_eq!(under(&launcher_filter(plan), libc::SYS_mount, BAD), libc::EPERM, "{plan:?}");
         }
@@ -368,6 +383,16 @@ mod tests {
     #[test]
     fn the_filter_is_short() {
         // The kernel's limit is 4096; each instruction costs at every refused or argument-checked call.
-        assert!(launcher_filter(FilterPlan { network: true, sees_host: true, shares_user: true, signals_scoped: false, truncate_governed: false }).len() < 300);
+        assert!(
+            launcher_filter(FilterPlan {
+                network: true,
+                sees_host: true,
+                shares_user: true,
+                signals_scoped: false,
+                truncate_governed: false
+            })
+            .len()
+                < 300
+        );
     }
 }

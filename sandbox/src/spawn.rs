@@ -63,8 +63,8 @@ pub struct Ended {
 /// [`SpawnError`]: the level cannot be entered here, a mount is missing, the program cannot be executed. Nothing is left running.
 pub fn spawn(launcher: &Path, jail: &Jail, control: OwnedFd) -> Result<Confined, SpawnError> {
     let launch = |what: &'static str| move |source: io::Error| SpawnError::Launch { what: what.to_owned(), source };
-    let (ours, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(|e| launch("socketpair")(e.into()))?;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|e| launch("socketpair")(e.into()))?;
     let (status, status_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| launch("pipe")(e.into()))?;
     let mut child = Command::new(launcher)
         .arg("__sandbox")
@@ -102,7 +102,14 @@ fn open_pidfd(child: &Child) -> io::Result<OwnedFd> {
 
 /// Stands in until the launcher has spoken.
 fn empty_entry(jail: &Jail) -> Entry {
-    Entry { level: jail.level, landlock_abi: 0, user_namespace: false, proc_mounted: false, signals_confined: false, notes: Vec::new() }
+    Entry {
+        level: jail.level,
+        landlock_abi: 0,
+        user_namespace: false,
+        proc_mounted: false,
+        signals_confined: false,
+        notes: Vec::new(),
+    }
 }
 
 impl Confined {
@@ -163,7 +170,9 @@ impl Confined {
                 peak_kb: said.usage.peak_kb,
             },
             // The monitor itself was killed: by an operator, or by the kernel for memory.
-            None => Ended { code: status.code(), signal: status.signal(), user: Duration::ZERO, system: Duration::ZERO, peak_kb: 0 },
+            None => {
+                Ended { code: status.code(), signal: status.signal(), user: Duration::ZERO, system: Duration::ZERO, peak_kb: 0 }
+            }
         }
     }
 

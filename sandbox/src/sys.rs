@@ -43,7 +43,8 @@ pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
 /// Marks every descriptor from `first` on to be closed at exec.
 pub(crate) fn cloexec_from(first: RawFd) -> io::Result<()> {
     // SAFETY: integers only; no descriptor is closed by this call.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
 }
 
 /// Makes `target` refer to what `fd` does, open across exec. `target` is below the descriptors that this process owns.
@@ -171,7 +172,8 @@ pub(crate) fn reap(block: bool) -> io::Result<Option<Reaped>> {
             Ok(_) => {
                 // SAFETY: zeroed above, and filled in by the kernel.
                 let usage = unsafe { usage.assume_init() };
-                let microseconds = |t: libc::timeval| (t.tv_sec as u64).saturating_mul(1_000_000).saturating_add(t.tv_usec as u64);
+                let microseconds =
+                    |t: libc::timeval| (t.tv_sec as u64).saturating_mul(1_000_000).saturating_add(t.tv_usec as u64);
                 let usage = Usage {
                     user_us: microseconds(usage.ru_utime),
                     system_us: microseconds(usage.ru_stime),

@@ -264,7 +264,10 @@ mod tests {
     fn a_hanging_program_dies_with_its_group() {
         let dir = tempfile::tempdir().unwrap();
         let note = dir.path().join("pid");
-        let run = TrustedRun { timeout: Duration::from_millis(300), ..shell(&format!("trap '' TERM; sleep 600 & echo $! > {}; wait", note.display())) };
+        let run = TrustedRun {
+            timeout: Duration::from_millis(300),
+            ..shell(&format!("trap '' TERM; sleep 600 & echo $! > {}; wait", note.display()))
+        };
         assert!(matches!(run_trusted(&run, |_| {}), Err(TrustedError::TimedOut { .. })));
         let pid: i32 = std::fs::read_to_string(note).unwrap().trim().parse().unwrap();
         let gone = || {

@@ -62,10 +62,18 @@ pub(crate) struct Farewell {
 }
 
 /// Sends the jail and the two descriptors.
-pub(crate) fn send_jail(lifeline: BorrowedFd<'_>, jail: &Jail, control: BorrowedFd<'_>, status: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn send_jail(
+    lifeline: BorrowedFd<'_>,
+    jail: &Jail,
+    control: BorrowedFd<'_>,
+    status: BorrowedFd<'_>,
+) -> io::Result<()> {
     let body = serde_json::to_vec(jail).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
     if body.len() > JAIL_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the jail takes {} bytes, at most {JAIL_MAX} are allowed", body.len())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("the jail takes {} bytes, at most {JAIL_MAX} are allowed", body.len()),
+        ));
     }
     let mut message = (body.len() as u32).to_le_bytes().to_vec();
     message.extend_from_slice(&body);
@@ -86,8 +94,12 @@ pub(crate) fn receive_jail(lifeline: BorrowedFd<'_>) -> io::Result<(Jail, OwnedF
     let mut head = [0_u8; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        rustix::net::recvmsg(lifeline, &mut [IoSliceMut::new(&mut head)], &mut ancillary, RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL)?;
+    let received = rustix::net::recvmsg(
+        lifeline,
+        &mut [IoSliceMut::new(&mut head)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL,
+    )?;
     if received.bytes != head.len() {
         return Err(invalid(format!("{} bytes of length, expected 4", received.bytes)));
     }

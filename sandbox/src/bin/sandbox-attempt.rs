@@ -48,7 +48,10 @@ fn error_name(error: &io::Error) -> String {
         (libc::ECONNREFUSED, "ECONNREFUSED"),
         (libc::EXDEV, "EXDEV"),
     ];
-    known.iter().find(|(value, _)| *value == number).map_or_else(|| format!("error {number} ({error})"), |(_, name)| (*name).to_owned())
+    known
+        .iter()
+        .find(|(value, _)| *value == number)
+        .map_or_else(|| format!("error {number} ({error})"), |(_, name)| (*name).to_owned())
 }
 
 fn attempt(name: &str, rest: &str) -> Outcome {
@@ -73,7 +76,9 @@ fn attempt(name: &str, rest: &str) -> Outcome {
         "mknod" => path_call(libc::SYS_mknodat, rest, &[libc::c_long::from(libc::S_IFCHR | 0o600), 0x103]),
         "inotify" => inotify(rest),
         "exec" => Err(std::process::Command::new(rest).exec()),
-        "run" => std::process::Command::new(rest).output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        "run" => {
+            std::process::Command::new(rest).output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        }
         "copyrun" => copy_and_run(rest),
         "connect" => TcpStream::connect(rest).map(|_| String::new()),
         "bind" => TcpListener::bind(rest).map(|_| String::new()),
@@ -123,7 +128,8 @@ fn answer(result: libc::c_long) -> Outcome {
 }
 
 fn list(path: &str) -> Outcome {
-    let mut names: Vec<String> = fs::read_dir(path)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        fs::read_dir(path)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(names.join(","))
 }
@@ -156,7 +162,10 @@ fn inotify(path: &str) -> Outcome {
 fn copy_and_run(to: &str) -> Outcome {
     let own = std::env::args_os().next().unwrap();
     fs::copy(own, to)?;
-    std::process::Command::new(to).arg("say:hello").output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    std::process::Command::new(to)
+        .arg("say:hello")
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Sends from descriptor 3, a datagram socket made outside, to an abstract name.
@@ -177,7 +186,8 @@ fn send_abstract(name: &str) -> Outcome {
 fn raw(parts: &[&str]) -> Outcome {
     let number = |at: usize| -> libc::c_long {
         let text = parts.get(at).copied().unwrap_or("0");
-        let parsed = text.strip_prefix("0x").map_or_else(|| text.parse::<i64>(), |hex| u64::from_str_radix(hex, 16).map(|n| n as i64));
+        let parsed =
+            text.strip_prefix("0x").map_or_else(|| text.parse::<i64>(), |hex| u64::from_str_radix(hex, 16).map(|n| n as i64));
         parsed.unwrap_or_else(|error| panic!("`{text}`: {error}"))
     };
     let own = std::process::id();
@@ -258,7 +268,9 @@ fn privileges() -> Outcome {
 fn alloc(mb: &str) -> Outcome {
     let size = mb.parse::<usize>().unwrap() << 20;
     // SAFETY: an anonymous mapping at an address of the kernel's choice.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+    let start = unsafe {
+        libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+    };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -322,7 +334,16 @@ fn bomb() -> Outcome {
 }
 
 fn threads(count: usize) -> Outcome {
-    let made = (0..count).map(|_| std::thread::Builder::new().spawn(|| loop { std::thread::park() })).filter(Result::is_ok).count();
+    let made = (0..count)
+        .map(|_| {
+            std::thread::Builder::new().spawn(|| {
+                loop {
+                    std::thread::park()
+                }
+            })
+        })
+        .filter(Result::is_ok)
+        .count();
     Ok(format!("{made}"))
 }
 

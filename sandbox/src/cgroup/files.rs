@@ -42,7 +42,9 @@ impl Dir {
 
     pub(super) fn remove(&self) -> Result<(), CgroupError> {
         match std::fs::remove_dir(&self.path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CgroupError::Io { path: self.path.clone(), what: "remove it", source }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(CgroupError::Io { path: self.path.clone(), what: "remove it", source })
+            }
             _ => Ok(()),
         }
     }
@@ -107,7 +109,10 @@ pub(super) fn sweep(base: &Path, server: u32) {
 /// Removes a group and those in it, as far as they are empty. In a control group's folder only folders can be removed.
 pub(super) fn remove_tree(path: &Path) {
     if let Ok(entries) = std::fs::read_dir(path) {
-        entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).for_each(|entry| remove_tree(&entry.path()));
+        entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .for_each(|entry| remove_tree(&entry.path()));
     }
     let _ = std::fs::remove_dir(path);
 }

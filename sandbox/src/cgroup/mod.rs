@@ -10,6 +10,7 @@ mod v2;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,11 @@ pub enum CgroupError {
 pub struct Cgroups {
     backend: Backend,
     server: u32,
+    /// Groups that were dropped before their last process was gone; the next [`Cgroups::create`] removes them.
+    leftovers: Leftovers,
 }
+
+type Leftovers = Arc<Mutex<Vec<PathBuf>>>;
 
 impl Cgroups {
     /// Looks at what there is. `root` is `/sys/fs/cgroup`, `proc_self_cgroup` the content of `/proc/self/cgroup`, `server` our
@@ -99,9 +104,11 @@ impl Cgroups {
         let backend = match v2::detect(root, proc_self_cgroup, server) {
             v2::Found::Usable(tree) => Backend::V2(tree),
             v2::Found::Unusable(reason) => Backend::None { reason },
-            v2::Found::OtherLayout => v1::detect(root, proc_self_cgroup).map_or_else(|reason| Backend::None { reason }, Backend::V1),
+            v2::Found::OtherLayout => {
+                v1::detect(root, proc_self_cgroup).map_or_else(|reason| Backend::None { reason }, Backend::V1)
+            }
         };
-        Self { backend, server }
+        Self { backend, server, leftovers: Leftovers::default() }
     }
 
     /// [`Cgroups::detect`] for this process on this machine.
@@ -160,7 +167,7 @@ impl Cgroups {
         }
     }
 
-    /// Makes the group `pegboard-<server>/<name>` with its limits.
+    /// Makes the group `pegboard-<server>/<name>` with its limits. Two slots must not share a name while either lives.
     ///
     /// # Errors
     /// The system's refusals; [`CgroupError::Unavailable`] without a usable layout.
@@ -169,11 +176,19 @@ impl Cgroups {
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return Err(CgroupError::Name(name.to_owned()));
         }
+        self.bury();
         let below = PathBuf::from(prefix_of(self.server)).join(name);
-        match &self.backend {
-            Backend::V2(tree) => tree.create(&below, limits).map(|group| Slot(Group::V2(group))),
-            Backend::V1(trees) => trees.create(&below, limits).map(|group| Slot(Group::V1(group))),
-            Backend::None { reason } => Err(CgroupError::Unavailable(reason.clone())),
+        let group = match &self.backend {
+            Backend::V2(tree) => Group::V2(tree.create(&below, limits)?),
+            Backend::V1(trees) => Group::V1(trees.create(&below, limits)?),
+            Backend::None { reason } => return Err(CgroupError::Unavailable(reason.clone())),
+        };
+        Ok(Slot { group, leftovers: Arc::clone(&self.leftovers) })
+    }
+
+    fn bury(&self) {
+        if let Ok(mut leftovers) = self.leftovers.lock() {
+            leftovers.retain(|path| std::fs::remove_dir(path).is_err() && path.exists());
         }
     }
 
@@ -185,9 +200,12 @@ impl Cgroups {
     }
 }
 
-/// One group. Dropping it removes it if it is empty by then; [`Slot::remove`] says whether that worked.
+/// One group. Dropping it removes it, at once if it is empty, else with the next group that is made.
 #[derive(Debug)]
-pub struct Slot(Group);
+pub struct Slot {
+    group: Group,
+    leftovers: Leftovers,
+}
 
 #[derive(Debug)]
 enum Group {
@@ -213,7 +231,7 @@ impl Slot {
     /// Which of the limits asked for are in force.
     #[must_use]
     pub const fn enforced(&self) -> Enforced {
-        match &self.0 {
+        match &self.group {
             Group::V2(group) => group.enforced,
             Group::V1(group) => group.enforced,
         }
@@ -222,7 +240,7 @@ impl Slot {
     /// How many processes of the group the kernel has killed for memory.
     #[must_use]
     pub fn oom_kills(&self) -> u64 {
-        let found = match &self.0 {
+        let found = match &self.group {
             Group::V2(group) => group.dir.field("memory.events", "oom_kill"),
             Group::V1(group) => group.memory.as_ref().and_then(|dir| dir.field("memory.oom_control", "oom_kill")),
         };
@@ -232,7 +250,7 @@ impl Slot {
     /// Most memory the group ever used at once, in bytes, where the kernel tells.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
-        match &self.0 {
+        match &self.group {
             Group::V2(group) => group.dir.number("memory.peak"),
             Group::V1(group) => group.memory.as_ref()?.number("memory.max_usage_in_bytes"),
         }
@@ -241,7 +259,7 @@ impl Slot {
     /// CPU time the group has used, where the kernel tells.
     #[must_use]
     pub fn cpu_usage(&self) -> Option<Duration> {
-        match &self.0 {
+        match &self.group {
             Group::V2(group) => group.dir.field("cpu.stat", "usage_usec").map(Duration::from_micros),
             Group::V1(group) => group.cpuacct.as_ref()?.number("cpuacct.usage").map(Duration::from_nanos),
         }
@@ -252,7 +270,7 @@ impl Slot {
     /// # Errors
     /// The system's; [`CgroupError::Alive`] when processes survive for seconds, which only a broken kernel or disk brings about.
     pub fn kill_all(&self) -> Result<(), CgroupError> {
-        match &self.0 {
+        match &self.group {
             Group::V2(group) => group.kill_all(),
             Group::V1(group) => group.kill_all(),
         }
@@ -267,7 +285,7 @@ impl Slot {
     }
 
     fn dirs(&self) -> Vec<&Dir> {
-        match &self.0 {
+        match &self.group {
             Group::V2(group) => vec![&group.dir],
             Group::V1(group) => group.dirs(),
         }
@@ -276,7 +294,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let _ = self.remove();
+        let left: Vec<PathBuf> = self.dirs().into_iter().filter(|dir| dir.remove().is_err()).map(|dir| dir.path.clone()).collect();
+        if let Ok(mut leftovers) = self.leftovers.lock() {
+            leftovers.extend(left);
+        }
     }
 }
 

@@ -63,7 +63,8 @@ impl Trees {
     }
 
     pub(super) fn bases(&self) -> Vec<PathBuf> {
-        let mut bases: Vec<PathBuf> = [&self.memory, &self.pids, &self.cpu, &self.cpuacct].into_iter().flatten().cloned().collect();
+        let mut bases: Vec<PathBuf> =
+            [&self.memory, &self.pids, &self.cpu, &self.cpuacct].into_iter().flatten().cloned().collect();
         bases.dedup();
         bases
     }

@@ -61,13 +61,15 @@ fn judge(base: PathBuf, server: u32) -> Result<Tree, String> {
     let words = |file: &str| -> Vec<String> {
         std::fs::read_to_string(base.join(file)).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
     };
-    const HOW: &str = "start the server with `systemd-run --user --scope -p Delegate=yes pegboard …`, or with `Delegate=yes` in its unit";
+    const HOW: &str =
+        "start the server with `systemd-run --user --scope -p Delegate=yes pegboard …`, or with `Delegate=yes` in its unit";
     for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
         if !files::writable(&base.join(file)) {
             return Err(format!("control group `{}` is not delegated to this user: {HOW}", base.display()));
         }
     }
-    let available: Vec<String> = words("cgroup.controllers").into_iter().filter(|name| RESOURCES.contains(&name.as_str())).collect();
+    let available: Vec<String> =
+        words("cgroup.controllers").into_iter().filter(|name| RESOURCES.contains(&name.as_str())).collect();
     if !available.iter().any(|name| name == "memory" || name == "pids") {
         return Err(format!("control group `{}` may limit neither memory nor processes: {HOW}", base.display()));
     }

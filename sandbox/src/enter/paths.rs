@@ -36,7 +36,10 @@ pub(crate) fn resolve_all(mounts: &[Mount]) -> Result<Vec<Resolved>, StepError> 
         let Some(mut resolved) = resolve(mount)? else { continue };
         match found.iter_mut().find(|other| other.path == resolved.path) {
             Some(other) if other.access != resolved.access => {
-                return Err(StepError::new(Step::Mounts, format!("`{}` is mounted both read-only and read-write", resolved.path.display())));
+                return Err(StepError::new(
+                    Step::Mounts,
+                    format!("`{}` is mounted both read-only and read-write", resolved.path.display()),
+                ));
             }
             Some(other) => other.links.append(&mut resolved.links),
             None => found.push(resolved),

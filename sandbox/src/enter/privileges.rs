@@ -3,10 +3,10 @@
 use std::fs::File;
 
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit, set_dumpable_behavior, umask};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::error::{AtStep, Step, StepError};
@@ -82,7 +82,11 @@ pub(crate) fn take_identity(identity: Identity) -> Result<(), StepError> {
 
 /// Step 15, second half: no capability is left in any set.
 pub(crate) fn drop_capabilities() -> Result<(), StepError> {
-    let none = CapabilitySets { effective: CapabilitySet::empty(), permitted: CapabilitySet::empty(), inheritable: CapabilitySet::empty() };
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
     clear_ambient_capability_set().at(Step::Capabilities, "PR_CAP_AMBIENT_CLEAR_ALL")?;
     set_capabilities(None, none).at(Step::Capabilities, "capset")?;
     let held = capabilities(None).at(Step::Capabilities, "capget")?;

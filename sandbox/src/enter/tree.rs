@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
 };
 use rustix::process::{chdir, fchdir, pivot_root};
 
@@ -87,7 +87,8 @@ fn clone_tree(mount: &Resolved, spawn_allowed: bool) -> Result<OwnedFd, StepErro
 
 fn clone_device(path: &str) -> Result<OwnedFd, StepError> {
     // Read-only concerns the node (its mode, its times), not what is written to the device.
-    let open = || clone_with_flags(openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd(), RDONLY | NOSUID | NOEXEC);
+    let open =
+        || clone_with_flags(openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd(), RDONLY | NOSUID | NOEXEC);
     open().at(Step::Mounts, &format!("bind `{path}`"))
 }
 
@@ -100,7 +101,8 @@ fn clone_with_flags(source: BorrowedFd<'_>, flags: u64) -> std::io::Result<Owned
 
 /// The empty root. It is attached to the old tree only because `pivot_root` asks for that.
 fn attach_root() -> Result<OwnedFd, StepError> {
-    let root = tmpfs(&[("size", "256k"), ("nr_inodes", "8192"), ("mode", "0755")], MountAttrFlags::empty()).at(Step::Mounts, "tmpfs root")?;
+    let root = tmpfs(&[("size", "256k"), ("nr_inodes", "8192"), ("mode", "0755")], MountAttrFlags::empty())
+        .at(Step::Mounts, "tmpfs root")?;
     let staging = ["/tmp", "/run", "/dev"].iter().find(|path| Path::new(path).is_dir());
     let staging = *staging.ok_or_else(|| StepError::new(Step::Mounts, "none of `/tmp`, `/run` and `/dev` is a folder"))?;
     move_mount(&root, "", CWD, staging, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Step::Mounts, "attach the root")?;

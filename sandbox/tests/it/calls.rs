@@ -163,7 +163,11 @@ fn programs_can_be_started_until_the_zygote_gives_it_up() {
         cell.jail.mounts.push(Mount::system("/usr/bin"));
         let results = cell.results();
         // The program starts; whether it knows the user's name is another matter.
-        assert_eq!((results[0].as_str(), &results[1..]), ("ok", &["ok".to_owned(), "EPERM".to_owned(), "1 all".to_owned()][..]), "{level:?}");
+        assert_eq!(
+            (results[0].as_str(), &results[1..]),
+            ("ok", &["ok".to_owned(), "EPERM".to_owned(), "1 all".to_owned()][..]),
+            "{level:?}"
+        );
     }
 }
 
@@ -178,14 +182,21 @@ fn processes_can_be_made_until_the_worker_gives_it_up_and_threads_stay() {
 fn nothing_is_left_of_privilege() {
     for level in LEVELS {
         let cell = Cell::new(level, &["ids", "privileges"]);
-        let results = cell.jail.identity.map(|id| id.uid).map_or_else(|| Cell::new(level, &["ids", "privileges"]).results(), |_| cell.results());
+        let results = cell
+            .jail
+            .identity
+            .map(|id| id.uid)
+            .map_or_else(|| Cell::new(level, &["ids", "privileges"]).results(), |_| cell.results());
         if let Some(identity) = cell.jail.identity {
             let (uid, gid) = (identity.uid, identity.gid);
             assert_eq!(results[0], format!("[{uid}, {uid}, {uid}, {gid}, {gid}, {gid}] []"), "{level:?}");
         } else {
             assert!(results[0].starts_with("[65534, 65534, 65534, 65534, 65534, 65534]") || !is_root(), "{results:?}");
         }
-        assert!(results[1].starts_with("held 0 ") && results[1].ends_with("no_new_privs 1 seccomp 2"), "{results:?} at {level:?}");
+        assert!(
+            results[1].starts_with("held 0 ") && results[1].ends_with("no_new_privs 1 seccomp 2"),
+            "{results:?} at {level:?}"
+        );
         if is_root() || level == Level::L2 {
             assert!(results[1].contains(" bounding 0 "), "{results:?} at {level:?}");
         }

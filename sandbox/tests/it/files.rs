@@ -30,12 +30,21 @@ fn files_of_the_same_user_outside_are_out_of_reach() {
         let file = cell.folder.path().join("outside");
         cell.open_file(&file);
         let file = file.to_str().unwrap();
-        let acts = [format!("read:{file}"), format!("write:{file}"), format!("append:{file}"), format!("truncate:{file}"), format!("unlink:{file}")];
+        let acts = [
+            format!("read:{file}"),
+            format!("write:{file}"),
+            format!("append:{file}"),
+            format!("truncate:{file}"),
+            format!("unlink:{file}"),
+        ];
         let acts: Vec<&str> = acts.iter().map(String::as_str).collect();
         let denied = if level == Level::L1 { "EACCES" } else { "ENOENT" };
         let results = cell.acts(acts.iter().copied()).results();
         // At L2 a file can be "created" nowhere: the root is read-only.
-        assert!(results.iter().all(|result| result == denied || result == "EACCES" || result == "EROFS"), "{results:?} at {level:?}");
+        assert!(
+            results.iter().all(|result| result == denied || result == "EACCES" || result == "EROFS"),
+            "{results:?} at {level:?}"
+        );
         assert_eq!(fs::read_to_string(file).unwrap(), "secret");
         assert_eq!(outside(&acts), ["6 bytes", "ok", "ok", "ok", "ok"]);
     }
@@ -61,9 +70,10 @@ fn the_scratch_room_is_writable_and_nothing_beside_it() {
     for level in LEVELS {
         let mut cell = Cell::new(level, &[]);
         let scratch = cell.scratch().display().to_string();
-        let acts: Vec<String> = ["write:S/a", "mkdir:S/d", "rename:S/a:S/d/b", "symlink:/etc:S/link", "read:S/d/b", "unlink:S/d/b", "mknod:S/n"]
-            .map(|act| act.replace('S', &scratch))
-            .to_vec();
+        let acts: Vec<String> =
+            ["write:S/a", "mkdir:S/d", "rename:S/a:S/d/b", "symlink:/etc:S/link", "read:S/d/b", "unlink:S/d/b", "mknod:S/n"]
+                .map(|act| act.replace('S', &scratch))
+                .to_vec();
         cell.acts(acts.iter().map(String::as_str));
         let mut results = cell.results();
         let device = results.pop().unwrap();
@@ -72,7 +82,10 @@ fn the_scratch_room_is_writable_and_nothing_beside_it() {
         let mut cell = Cell::new(level, &["write:../outside", "write:/var/tmp/outside"]);
         cell.jail.workdir = cell.scratch();
         let results = cell.results();
-        assert!(results.iter().all(|result| ["EACCES", "ENOENT", "EROFS"].contains(&result.as_str())), "{results:?} at {level:?}");
+        assert!(
+            results.iter().all(|result| ["EACCES", "ENOENT", "EROFS"].contains(&result.as_str())),
+            "{results:?} at {level:?}"
+        );
     }
 }
 
@@ -88,7 +101,9 @@ fn a_link_in_the_scratch_room_leads_nowhere_new() {
 #[test]
 fn a_granted_folder_is_what_the_grant_says() {
     for level in LEVELS {
-        for (access, expected) in [(Access::ReadOnly, ["6 bytes", "f", "denied", "denied"]), (Access::ReadWrite, ["6 bytes", "f", "ok", "ok"])] {
+        for (access, expected) in
+            [(Access::ReadOnly, ["6 bytes", "f", "denied", "denied"]), (Access::ReadWrite, ["6 bytes", "f", "ok", "ok"])]
+        {
             let mut cell = Cell::new(level, &[]);
             let folder = cell.own_folder("granted");
             cell.open_file(&folder.join("f"));
@@ -200,7 +215,8 @@ fn metadata_of_own_files_outside_is_out_of_reach() {
         let results = cell.acts(acts.iter().copied()).results();
         let denied = |result: &String| ["EPERM", "EACCES", "ENOENT"].contains(&result.as_str());
         // Changing a file's owner to what it is already is no change, and not forbidden to anybody but by the filter.
-        let checked = if crate::harness::is_root() { vec![&results[0], &results[2], &results[3]] } else { results.iter().collect() };
+        let checked =
+            if crate::harness::is_root() { vec![&results[0], &results[2], &results[3]] } else { results.iter().collect() };
         assert!(checked.into_iter().all(denied), "{results:?} at {level:?}");
         assert_eq!(outside(&acts), ["ok"; 4]);
     }

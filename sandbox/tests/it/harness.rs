@@ -1,7 +1,7 @@
 //! A jail around the attempt program, what it printed, and how it ended.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,11 @@ use std::time::Duration;
 use sandbox::{Confined, Ended, Entry, Identity, Jail, Level, Mount, spawn, system_mounts};
 use tempfile::TempDir;
 
+/// The levels that confine.
 pub(crate) const LEVELS: [Level; 2] = [Level::L1, Level::L2];
+
+/// All of them: what has to do with life and death holds without walls too.
+pub(crate) const ALL_LEVELS: [Level; 3] = [Level::L0, Level::L1, Level::L2];
 
 /// How long anything may take before a test calls it hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +30,8 @@ pub(crate) fn is_root() -> bool {
 /// Says what could not be tried, and whether to go on. The line is what the project's test command counts.
 pub(crate) fn needs_root(name: &str) -> bool {
     if !is_root() && std::env::var_os("PEGBOARD_TEST_NESTED").is_none() {
-        eprintln!("could-not-run: sandbox::{name}: needs root");
+        // Not `eprintln!`, which the test framework keeps to itself when the test passes.
+        let _ = writeln!(std::io::stderr(), "could-not-run: sandbox::{name}: needs root");
     }
     is_root()
 }
@@ -35,10 +40,16 @@ pub(crate) fn needs_root(name: &str) -> bool {
 pub(crate) fn programs() -> &'static Path {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE.get_or_init(|| {
-        let place = std::env::temp_dir().join(format!("pegboard-sandbox-test-{}-{}", std::process::id(), rustix::process::geteuid().as_raw()));
+        let place = std::env::temp_dir().join(format!(
+            "pegboard-sandbox-test-{}-{}",
+            std::process::id(),
+            rustix::process::geteuid().as_raw()
+        ));
         fs::create_dir_all(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
-        for (name, from) in [("launcher", env!("CARGO_BIN_EXE_sandbox-launcher")), ("attempt", env!("CARGO_BIN_EXE_sandbox-attempt"))] {
+        for (name, from) in
+            [("launcher", env!("CARGO_BIN_EXE_sandbox-launcher")), ("attempt", env!("CARGO_BIN_EXE_sandbox-attempt"))]
+        {
             fs::copy(from, place.join(name)).unwrap();
             fs::set_permissions(place.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -115,7 +126,8 @@ impl Cell {
     pub(crate) fn start(&self) -> Running {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let confined = spawn(&launcher(), &self.jail, OwnedFd::from(theirs)).unwrap_or_else(|e| panic!("{e} (hint: {:?})", e.hint()));
+        let confined =
+            spawn(&launcher(), &self.jail, OwnedFd::from(theirs)).unwrap_or_else(|e| panic!("{e} (hint: {:?})", e.hint()));
         Running { confined, control: ours }
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Cell, LEVELS, PATIENCE, Server, attempt_program, is_at_end, launcher, read_line};
+use crate::harness::{ALL_LEVELS, Cell, LEVELS, PATIENCE, Server, attempt_program, is_at_end, launcher, read_line};
 
 #[test]
 fn the_end_is_told_as_it_was() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let ended = |act: &str| Cell::new(level, &[act]).run().ended;
         assert_eq!((ended("exit:7").code, ended("exit:0").code), (Some(7), Some(0)), "{level:?}");
         // 139 is also what a shell says of signal 11: the two must not be mixed up.
@@ -24,7 +24,7 @@ fn the_end_is_told_as_it_was() {
 
 #[test]
 fn a_daemon_dies_with_the_program() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let mut running = Cell::new(level, &["daemon"]).start();
         assert!(running.line().parse::<i32>().is_ok());
         assert!(running.all_dead(), "{level:?}");
@@ -34,7 +34,12 @@ fn a_daemon_dies_with_the_program() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(PATIENCE)).unwrap();
     let script = format!("exec 3<&0 </dev/null; exec {} daemon", attempt_program());
-    Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).status().unwrap();
+    Command::new("/bin/sh")
+        .args(["-c", &script])
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
     let daemon = Pid::from_raw(read_line(&mut ours).parse().unwrap()).unwrap();
     ours.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(!is_at_end(&mut ours));
@@ -45,7 +50,7 @@ fn a_daemon_dies_with_the_program() {
 
 #[test]
 fn dropping_kills_what_ignores_every_signal() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let mut running = Cell::new(level, &["ignore", "daemon", "say:ready", "hang"]).start();
         assert!(running.line().parse::<i32>().is_ok());
         assert_eq!(running.line(), "ready");
@@ -57,7 +62,7 @@ fn dropping_kills_what_ignores_every_signal() {
 
 #[test]
 fn killing_leaves_the_value_to_wait_on() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let mut running = Cell::new(level, &["say:ready", "hang"]).start();
         assert_eq!(running.line(), "ready");
         assert!(running.confined.try_wait().unwrap().is_none());
@@ -69,7 +74,7 @@ fn killing_leaves_the_value_to_wait_on() {
 
 #[test]
 fn a_stopped_program_dies_too() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let mut running = Cell::new(level, &["say:ready", "stop", "hang"]).start();
         assert_eq!(running.line(), "ready");
         // Stopped from outside as well: at L2 the program is its namespace's init and cannot stop itself.
@@ -82,7 +87,7 @@ fn a_stopped_program_dies_too() {
 
 #[test]
 fn a_fork_bomb_dies_whole() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let mut cell = Cell::new(level, &["bomb"]);
         cell.jail.limits.processes = Some(100);
         let mut running = cell.start();
@@ -95,7 +100,7 @@ fn a_fork_bomb_dies_whole() {
 
 #[test]
 fn a_killed_server_leaves_no_orphan() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let cell = Cell::new(level, &["ignore", "daemon", "say:ready", "hang"]);
         let mut server = Server::start(&cell, []);
         let mut child = String::new();
@@ -112,7 +117,7 @@ fn a_killed_server_leaves_no_orphan() {
 
 #[test]
 fn a_killed_monitor_takes_the_program_along() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let mut running = Cell::new(level, &["say:ready", "hang"]).start();
         assert_eq!(running.line(), "ready");
         kill_process(Pid::from_raw(running.confined.pid().unwrap() as i32).unwrap(), Signal::KILL).unwrap();
@@ -137,7 +142,7 @@ fn many_jails_leave_no_process_and_no_descriptor() {
 
 #[test]
 fn a_program_that_is_not_there_is_an_error_at_its_step() {
-    for level in LEVELS {
+    for level in ALL_LEVELS {
         let mut cell = Cell::new(level, &[]);
         cell.jail.argv[0] = "/usr/bin/no-such-program".into();
         let (_ours, theirs) = UnixStream::pair().unwrap();

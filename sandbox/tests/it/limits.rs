@@ -9,7 +9,10 @@ use crate::harness::{Cell, LEVELS, check, needs_root, outside};
 #[test]
 fn limits_are_soft_and_hard() {
     for level in LEVELS {
-        let mut cell = Cell::new(level, &["limit:core", "limit:memlock", "limit:msgqueue", "limit:nofile", "limit:fsize", "open:250", "open:300"]);
+        let mut cell = Cell::new(
+            level,
+            &["limit:core", "limit:memlock", "limit:msgqueue", "limit:nofile", "limit:fsize", "open:250", "open:300"],
+        );
         cell.jail.limits.file_size_mb = Some(3);
         assert_eq!(cell.results(), ["1/1", "0/0", "0/0", "256/256", "3145728/3145728", "250", "EMFILE"], "{level:?}");
     }
@@ -53,12 +56,22 @@ fn processes_of_an_own_user_are_limited() {
 /// The machine's groups. Root always has some; a machine without is told so, not passed over.
 fn groups() -> Cgroups {
     let groups = Cgroups::open_here();
-    assert!(!matches!(groups.backend(), Backend::None { .. }), "this machine has no usable control groups: {:?}", groups.backend());
+    assert!(
+        !matches!(groups.backend(), Backend::None { .. }),
+        "this machine has no usable control groups: {:?}",
+        groups.backend()
+    );
     groups
 }
 
 /// Runs acts inside a group; returns what they printed, how it ended, and the group.
-fn inside(groups: &Cgroups, name: &str, level: sandbox::Level, limits: CgroupLimits, acts: &[&str]) -> (crate::harness::Finished, Slot) {
+fn inside(
+    groups: &Cgroups,
+    name: &str,
+    level: sandbox::Level,
+    limits: CgroupLimits,
+    acts: &[&str],
+) -> (crate::harness::Finished, Slot) {
     let slot = groups.create(name, &limits).unwrap();
     let mut cell = Cell::new(level, acts);
     cell.jail.cgroups = slot.procs_files();
@@ -116,7 +129,8 @@ fn a_group_kills_all_that_is_in_it() {
     }
     let groups = groups();
     for level in LEVELS {
-        let slot = groups.create(&format!("kill-{level:?}"), &CgroupLimits { pids: Some(64), ..CgroupLimits::default() }).unwrap();
+        let slot =
+            groups.create(&format!("kill-{level:?}"), &CgroupLimits { pids: Some(64), ..CgroupLimits::default() }).unwrap();
         let mut cell = Cell::new(level, &["ignore", "daemon", "bomb"]);
         cell.jail.cgroups = slot.procs_files();
         let mut running = cell.start();
@@ -127,6 +141,27 @@ fn a_group_kills_all_that_is_in_it() {
         assert_eq!(running.confined.wait().unwrap().signal, Some(libc::SIGKILL));
         slot.remove().unwrap();
     }
+}
+
+#[test]
+fn a_group_dropped_too_early_goes_with_the_next_one() {
+    if !needs_root("a_group_dropped_too_early_goes_with_the_next_one") {
+        return;
+    }
+    let groups = groups();
+    let limits = CgroupLimits { pids: Some(8), ..CgroupLimits::default() };
+    let slot = groups.create("early", &limits).unwrap();
+    let folders: Vec<_> = slot.procs_files().iter().map(|file| file.parent().unwrap().to_owned()).collect();
+    let mut cell = Cell::new(sandbox::Level::L2, &["say:ready", "hang"]);
+    cell.jail.cgroups = slot.procs_files();
+    let mut running = cell.start();
+    assert_eq!(running.line(), "ready");
+    drop(slot);
+    assert!(folders.iter().all(|folder| folder.exists()), "in use");
+    running.confined.kill();
+    running.confined.wait().unwrap();
+    drop(groups.create("next", &limits).unwrap());
+    assert!(folders.iter().all(|folder| !folder.exists()), "{folders:?}");
 }
 
 #[test]

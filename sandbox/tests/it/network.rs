@@ -18,7 +18,8 @@ fn with_network(level: Level, acts: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_internet_needs_the_grant() {
-    let (v4, v6) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("[::1]:0").expect("this machine needs IPv6 loopback"));
+    let (v4, v6) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("[::1]:0").expect("this machine needs IPv6 loopback"));
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let acts = [
         format!("connect:{}", v4.local_addr().unwrap()),
@@ -62,7 +63,10 @@ fn other_families_are_closed_with_and_without_the_grant() {
         socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_AUDIT),
     ];
     let closed: Vec<&str> = closed.iter().map(String::as_str).collect();
-    let open = [socket(libc::AF_INET6, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, libc::IPPROTO_TCP), socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)];
+    let open = [
+        socket(libc::AF_INET6, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, libc::IPPROTO_TCP),
+        socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE),
+    ];
     let open: Vec<&str> = open.iter().map(String::as_str).collect();
     for level in LEVELS {
         check(level, &closed, &["EACCES"; 9]);

@@ -36,7 +36,10 @@ fn what_cannot_be_entered_is_refused_at_its_step() {
         let jail = jail_file(&cell);
         let spawn = format!("try_spawn:{}:{}", launcher().display(), jail.path().display());
         // The control comes first: the same jail, before the system call is taken away.
-        assert_eq!(outside(&[&spawn, &format!("forbid:{call}"), &spawn]), [format!("entered {level:?}"), "ok".into(), expected.into()]);
+        assert_eq!(
+            outside(&[&spawn, &format!("forbid:{call}"), &spawn]),
+            [format!("entered {level:?}"), "ok".into(), expected.into()]
+        );
     };
     check(Level::L2, libc::SYS_unshare, "refused namespaces 1");
     check(Level::L2, libc::SYS_pivot_root, "refused pivot_root 1");
