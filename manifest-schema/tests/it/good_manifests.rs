@@ -208,3 +208,17 @@ fn the_reference_names_every_key_and_every_default() {
     }
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn the_plugins_of_this_repository_are_good_manifests() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path().join("plugin.yaml");
+        if file.exists() {
+            read(&file.display().to_string(), &std::fs::read_to_string(&file).unwrap());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "{seen} plugins");
+}

@@ -5,3 +5,4 @@ mod bad_manifests;
 mod good_manifests;
 mod hostile;
 mod rendering;
+mod schemas;
