@@ -257,7 +257,7 @@ impl Environments {
         let cache: OsString = self.settings.cache.join("uv").into();
         environment.push(("UV_CACHE_DIR".to_owned(), cache.to_string_lossy().into_owned()));
         environment.push(("UV_PYTHON_DOWNLOADS".to_owned(), "never".to_owned()));
-        trusted::run(program, args, &environment, INSTALL_LIMIT, line)
+        trusted::run(program, args, &environment, &self.settings, INSTALL_LIMIT, line)
             .map(drop)
             .map_err(|problem| EnvironmentError::Step { step, problem })
     }

@@ -213,7 +213,7 @@ impl Interpreters {
 fn ask(path: &Path, settings: &PythonSettings) -> Option<Interpreter> {
     let args = ["-I", "-S", "-c", PROBE].map(OsStr::new);
     // A version manager's shim needs its home folder to know which interpreter it stands for.
-    let answer = trusted::run(path, &args, &settings.plain_environment(), Duration::from_secs(10), &mut |_| {});
+    let answer = trusted::run(path, &args, &settings.plain_environment(), settings, Duration::from_secs(10), &mut |_| {});
     let interpreter: Interpreter = answer.ok().and_then(|stdout| serde_json::from_str(stdout.trim()).ok())?;
     let executable = fs::canonicalize(&interpreter.executable).ok()?;
     Some(Interpreter { executable, ..interpreter })

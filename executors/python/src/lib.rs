@@ -22,7 +22,7 @@ mod zygote;
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -260,6 +260,7 @@ impl Executor for PythonExecutor {
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.inner.stopping.cancel();
+            self.inner.parts.settings.stop.store(true, Ordering::Relaxed);
             let all: Vec<Arc<Supervisor>> = self.inner.plugins().drain().map(|(_, supervisor)| supervisor).collect();
             for supervisor in all {
                 supervisor.stop().await;

@@ -60,7 +60,7 @@ impl Runtime {
             folder.as_os_str(),
         ];
         if let Err(problem) =
-            trusted::run(&interpreter.executable, &args, &settings.plain_environment(), COMPILE_LIMIT, &mut |_| {})
+            trusted::run(&interpreter.executable, &args, &settings.plain_environment(), settings, COMPILE_LIMIT, &mut |_| {})
         {
             tracing::warn!(problem, "the runtime could not be compiled ahead; plugins start slower");
         }

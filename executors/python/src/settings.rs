@@ -1,6 +1,10 @@
 //! What the program that starts the host decides: paths and limits. Read from flags and files in `cli`, never here.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use policy::Level;
 
@@ -31,6 +35,8 @@ pub struct PythonSettings {
     pub start_limit: Duration,
     /// Largest result, in bytes.
     pub max_result: usize,
+    /// Set when the host stops: programs of ours that still run are killed.
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 impl PythonSettings {
@@ -50,6 +56,7 @@ impl PythonSettings {
             zygotes: 64,
             start_limit: Duration::from_secs(60),
             max_result: 8 * 1024 * 1024,
+            stop: Arc::default(),
         }
     }
 

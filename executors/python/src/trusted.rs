@@ -3,10 +3,13 @@
 use std::{
     ffi::{OsStr, OsString},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use sandbox::{TrustedRun, run_trusted};
+
+use crate::settings::PythonSettings;
 
 /// How much of a failed program's words is kept.
 const WORDS: usize = 2000;
@@ -16,6 +19,7 @@ pub(crate) fn run(
     program: &Path,
     args: &[&OsStr],
     environment: &[(String, String)],
+    settings: &PythonSettings,
     limit: Duration,
     line: &mut dyn FnMut(&str),
 ) -> Result<String, String> {
@@ -25,7 +29,7 @@ pub(crate) fn run(
         env: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         cwd: None,
         timeout: limit,
-        cancel: None,
+        cancel: Some(Arc::clone(&settings.stop)),
     };
     let output = run_trusted(&run, line).map_err(|error| error.to_string())?;
     if output.status.success() {

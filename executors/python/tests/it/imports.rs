@@ -103,18 +103,10 @@ async fn site_hooks_find_the_walls_closed(level: Level) {
     let manifest = "name: hooked\nversion: 0.1.0\ndescription: A plugin of the tests\ndependencies: [{name: six, version: '==1.17.0'}]\nmcps:\n  - name: tool\n    description: Does it\n    class_name: Tool\n    args_schema: {type: object}\n";
     let main = "import builtins, six\nFOUND = builtins.FOUND\nclass Tool:\n    def _run(self):\n        return FOUND\n";
     let subject = world.plugin(&[("plugin.yaml", manifest), ("main.py", main)]);
-    let settled = async {
-        loop {
-            let came = world.call(&subject, "tool", json!({})).await;
-            match &came.outcome {
-                executor_api::ToolOutcome::Failed(failure) if failure.kind == FailureKind::Preparing => {
-                    tokio::time::sleep(Duration::from_millis(50)).await
-                }
-                _ => break came,
-            }
-        }
-    };
-    let before = tokio::time::timeout(Duration::from_secs(300), settled).await.unwrap();
+    // The control: prepared and called before any hook is there.
+    let allowed = std::sync::Arc::clone(subject.permitted("tool", json!({}), None, level).allowed());
+    world.executor.prepare(std::sync::Arc::clone(&subject.plugin), allowed).await.unwrap();
+    let before = world.call(&subject, "tool", json!({})).await;
     assert!(before.failure().message.contains("FOUND"), "no hook is there yet: {}", before.failure());
     let venv = fs::read_dir(world.folder.path().join("cache/venvs"))
         .unwrap()
@@ -123,15 +115,13 @@ async fn site_hooks_find_the_walls_closed(level: Level) {
         .find(|path| path.is_dir())
         .unwrap();
     let packages = fs::read_dir(venv.join("lib")).unwrap().flatten().next().unwrap().path().join("site-packages");
-    let hook = format!("{}\nimport builtins\nbuiltins.FOUND = {{**getattr(builtins, 'FOUND', {{}}), **FOUND}}\n", tries());
-    fs::write(
-        packages.join("hook_by_pth.py"),
-        hook.replace("FOUND = {}\n", "FOUND = {}\n").replace("import builtins\n", "attempt('pth')\nimport builtins\n"),
-    )
-    .unwrap();
+    let hook = |place: &str| {
+        let keep = "import builtins\nbuiltins.FOUND = {**getattr(builtins, 'FOUND', {}), **FOUND}\n";
+        format!("{}\nattempt('{place}')\n{keep}", tries())
+    };
+    fs::write(packages.join("hook_by_pth.py"), hook("pth")).unwrap();
     fs::write(packages.join("zz_hook.pth"), "import hook_by_pth\n").unwrap();
-    fs::write(packages.join("sitecustomize.py"), hook.replace("import builtins\n", "attempt('site')\nimport builtins\n"))
-        .unwrap();
+    fs::write(packages.join("sitecustomize.py"), hook("site")).unwrap();
     world.executor.retire("hooked").await;
     let came = world.call(&subject, "tool", json!({})).await;
     assert_closed(&came, "pth:");
