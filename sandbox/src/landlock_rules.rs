@@ -52,12 +52,12 @@ pub(crate) fn abi() -> i32 {
 /// The rules for a jail. Made while its paths can be opened, enforced by [`enforce`] later.
 pub(crate) fn prepare(jail: &Jail, mounts: &[Resolved], proc_mounted: bool) -> Result<RulesetCreated, StepError> {
     refuse_read_only_below_writable(jail, mounts)?;
-    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST)).map_err(fault)?;
-    ruleset = ruleset.scope(Scope::from_all(NEWEST)).map_err(fault)?;
+    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST)).map_err(|e| fault(&e))?;
+    ruleset = ruleset.scope(Scope::from_all(NEWEST)).map_err(|e| fault(&e))?;
     if !jail.network {
-        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).map_err(fault)?;
+        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).map_err(|e| fault(&e))?;
     }
-    let mut rules = ruleset.create().map_err(fault)?;
+    let mut rules = ruleset.create().map_err(|e| fault(&e))?;
     for mount in mounts {
         let rights = match mount.access {
             Access::ReadOnly => read_rights(),
@@ -80,7 +80,7 @@ pub(crate) fn prepare(jail: &Jail, mounts: &[Resolved], proc_mounted: bool) -> R
 
 /// Enters the domain. Returns Landlock's version.
 pub(crate) fn enforce(rules: RulesetCreated) -> Result<i32, StepError> {
-    let status = rules.restrict_self().map_err(fault)?;
+    let status = rules.restrict_self().map_err(|e| fault(&e))?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, LandlockStatus::Available { .. }) => Ok(abi()),
         (_, found) => Err(StepError::new(Step::Landlock, format!("Landlock is not in force on this kernel: {found:?}"))),
@@ -99,7 +99,7 @@ fn allow(
     rights: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, StepError> {
     let rights = if is_dir { rights } else { rights & AccessFs::from_file(NEWEST) };
-    rules.add_rule(PathBeneath::new(fd, rights)).map_err(fault)
+    rules.add_rule(PathBeneath::new(fd, rights)).map_err(|e| fault(&e))
 }
 
 fn refuse_read_only_below_writable(jail: &Jail, mounts: &[Resolved]) -> Result<(), StepError> {
@@ -124,6 +124,6 @@ fn refuse_read_only_below_writable(jail: &Jail, mounts: &[Resolved]) -> Result<(
     lost.map_or(Ok(()), |what| Err(StepError::new(Step::Landlock, what)))
 }
 
-fn fault(error: landlock::RulesetError) -> StepError {
+fn fault(error: &landlock::RulesetError) -> StepError {
     StepError::new(Step::Landlock, error.to_string())
 }

@@ -2,6 +2,7 @@
 //!
 //! The launcher is started with `posix_spawn`, so the cost does not grow with the server; the descriptors it needs besides the
 //! standard ones go over its lifeline socket, so none is ever inheritable by a process started meanwhile on another thread.
+#![allow(clippy::disallowed_methods, reason = "starting processes is this module's job")]
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -294,7 +294,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let left: Vec<PathBuf> = self.dirs().into_iter().filter(|dir| dir.remove().is_err()).map(|dir| dir.path.clone()).collect();
+        let left: Vec<PathBuf> =
+            self.dirs().into_iter().filter(|dir| dir.remove().is_err()).map(|dir| dir.path.clone()).collect();
         if let Ok(mut leftovers) = self.leftovers.lock() {
             leftovers.extend(left);
         }

@@ -55,7 +55,8 @@ fn confine(jail: &Jail, entrance: &Entrance, control: OwnedFd, status: &OwnedFd)
         (paths::resolve_all(wanted)?, None)
     };
     // 13. Standard descriptors and the control socket.
-    arrange_descriptors(control)?;
+    arrange_descriptors(&control)?;
+    drop(control);
     // 14. Limits.
     privileges::set_limits(jail)?;
     let proc_mounted = jail.level == Level::L2 && proc_missing.is_none();
@@ -82,7 +83,7 @@ fn confine(jail: &Jail, entrance: &Entrance, control: OwnedFd, status: &OwnedFd)
     // 19. Landlock.
     let abi = rules.map(landlock_rules::enforce).transpose()?.unwrap_or(0);
     drop(mounts);
-    let entry = describe(jail, entrance, abi, proc_missing, has_identity);
+    let entry = describe(jail, entrance, abi, proc_missing.as_deref(), has_identity);
     // 20. The system call filter, and with it everything is in force; 21. the program.
     start(jail, status, entry, abi)
 }
@@ -116,7 +117,7 @@ fn own_namespaces(jail: &Jail) -> Result<(), StepError> {
 }
 
 /// Step 13. 0 is empty, 1 and 2 are the pipes the server reads, 3 is the control socket; all others close when the program starts.
-fn arrange_descriptors(control: OwnedFd) -> Result<(), StepError> {
+fn arrange_descriptors(control: &OwnedFd) -> Result<(), StepError> {
     let null = File::open("/dev/null").at(Step::Descriptors, "open /dev/null")?;
     sys::dup_onto(null.as_fd(), 0).at(Step::Descriptors, "dup2")?;
     drop(null);
@@ -124,14 +125,14 @@ fn arrange_descriptors(control: OwnedFd) -> Result<(), StepError> {
     sys::cloexec_from(4).at(Step::Descriptors, "close_range")
 }
 
-fn describe(jail: &Jail, entrance: &Entrance, abi: i32, proc_missing: Option<String>, has_identity: bool) -> Entry {
+fn describe(jail: &Jail, entrance: &Entrance, abi: i32, proc_missing: Option<&str>, has_identity: bool) -> Entry {
     let signals_confined = match jail.level {
         Level::L0 => false,
         Level::L1 => abi >= 6 || has_identity,
         Level::L2 => true,
     };
     let mut notes = Vec::new();
-    notes.extend(proc_missing.clone());
+    notes.extend(proc_missing.map(str::to_owned));
     if jail.level == Level::L1 {
         notes.push("whether a path of the host exists, and its size and times, can be seen (L1)".into());
         notes.push("the scratch folder's total size is not limited (L1), only the size of one file".into());

@@ -1,6 +1,7 @@
 //! Tries things and says how each went: one line per argument, `ACT -> RESULT`. It runs inside a jail and, as the control, outside.
 //! For this crate's tests only; nothing of the product starts it.
 #![allow(unsafe_code, reason = "raw system calls are what is being tried")]
+#![allow(clippy::disallowed_methods, reason = "it tries what product code must not do")]
 #![allow(clippy::print_stdout, reason = "its whole purpose is to report")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test program: a panic is a visible failure")]
 
@@ -194,8 +195,8 @@ fn raw(parts: &[&str]) -> Outcome {
     // SAFETY: whatever the call does is the point; this process does nothing else afterwards that could be harmed.
     let result = unsafe { libc::syscall(number(0), number(1), number(2), number(3), number(4), number(5), number(6)) };
     let error = io::Error::last_os_error();
-    // SAFETY: `_exit` in the child that a clone call made.
-    if unsafe { libc::getpid() } as u32 != own {
+    if std::process::id() != own {
+        // SAFETY: the child that a clone call made ends at once.
         unsafe { libc::_exit(0) }
     }
     if result < 0 { Err(error) } else { Ok(String::new()) }
@@ -338,7 +339,7 @@ fn threads(count: usize) -> Outcome {
         .map(|_| {
             std::thread::Builder::new().spawn(|| {
                 loop {
-                    std::thread::park()
+                    std::thread::park();
                 }
             })
         })
