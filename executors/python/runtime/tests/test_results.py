@@ -141,8 +141,9 @@ def test_content(returns, expression, content):
 
 
 def test_pillow_images(returns):
-    pil = pytest.importorskip("PIL.Image", exc_type=ImportError)
     import io
+
+    from PIL import Image as pil
 
     for mode in ("RGB", "RGBA", "L", "CMYK", "1"):
         (block,) = returns(f"Image.new('{mode}', (4, 3))", "from PIL import Image").call()["content"]

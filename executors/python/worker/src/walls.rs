@@ -117,7 +117,8 @@ fn narrow_files(readable: &[c_int], writable: &[c_int]) -> io::Result<()> {
     }
     let attr = RulesetAttr { handled_access_fs: all, handled_access_net: 0, scoped: if abi >= 6 { LANDLOCK_SCOPES } else { 0 } };
     // SAFETY: `attr` is initialised and its size is given. Kernels accept a longer one whose unknown end is zero.
-    let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, mem::size_of::<RulesetAttr>(), 0u32) };
+    let ruleset =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, mem::size_of::<RulesetAttr>(), 0u32) };
     let ruleset = check(ruleset)?;
     let rules = readable.iter().map(|fd| (*fd, read)).chain(writable.iter().map(|fd| (*fd, all)));
     let added = rules.into_iter().try_for_each(|(parent_fd, allowed_access)| add_rule(ruleset, parent_fd, allowed_access));
@@ -139,7 +140,9 @@ fn add_rule(ruleset: i64, parent_fd: c_int, allowed_access: u64) -> io::Result<(
             let file = right::READ_FILE | right::WRITE_FILE | right::TRUNCATE;
             let rule = PathBeneathAttr { allowed_access: allowed_access & file, parent_fd };
             // SAFETY: as above.
-            check(unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &raw const rule, 0u32) })?;
+            check(unsafe {
+                libc::syscall(libc::SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &raw const rule, 0u32)
+            })?;
             Ok(())
         }
         Err(error) => Err(error),
