@@ -56,7 +56,7 @@ pub(crate) struct Global {
     /// Which log lines to show, on stderr
     ///
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,pegboard_server=debug`.
-    /// Default: `info` for serve, `warn` for everything else.
+    /// Default: `info` for serve; none for everything else, which says itself what went wrong.
     #[arg(long, global = true, env = "PEGBOARD_LOG", value_name = "FILTER", hide_env_values = true, help_heading = "Everywhere")]
     pub(crate) log: Option<String>,
 

@@ -99,9 +99,10 @@ impl Call {
         });
         let deadline = tokio::time::Instant::now() + PREPARATION;
         let reply = loop {
+            let schema = schema_of(&host.catalog(), &name);
             let args = match &document {
                 Some(document) => document.clone(),
-                None => typed_args(&host.catalog(), &name, &self.one)?,
+                None => typed_args(schema.as_ref(), &self.one)?,
             };
             let (updates, mut received) = mpsc::channel(64);
             let request = CallRequest::local(name.as_str(), args);
@@ -112,8 +113,17 @@ impl Call {
                     Some(update) = received.recv() => progress.show(&update),
                 }
             };
-            let preparing = matches!(&reply.outcome, CallOutcome::Failed(failure) if failure.kind == FailureKind::Preparing);
-            if !preparing || cancel.is_cancelled() || tokio::time::Instant::now() > deadline {
+            // What came just before the end is still in the queue.
+            while let Ok(update) = received.try_recv() {
+                progress.show(&update);
+            }
+            let again = match &reply.outcome {
+                CallOutcome::Failed(failure) => failure.kind == FailureKind::Preparing,
+                // The schema came between our look and the call: the words must be typed by it.
+                CallOutcome::BadArguments(_) => schema.is_none(),
+                _ => false,
+            };
+            if !again || cancel.is_cancelled() || tokio::time::Instant::now() > deadline {
                 break reply;
             }
             progress.preparing(&name);
@@ -149,11 +159,16 @@ fn resolve(catalog: &Catalog, typed: &str) -> Outcome<ServedName> {
     })
 }
 
+/// The schema of a tool's arguments; `None` while it is being derived.
+fn schema_of(catalog: &Catalog, name: &ServedName) -> Option<Map<String, Value>> {
+    let tool = catalog.plugins.iter().flat_map(|entry| &entry.tools).find(|tool| tool.name == *name)?;
+    Some(tool.input_schema().clone())
+}
+
 /// `--arg` words as the schema's types; a key given several times makes a list where the schema wants one.
-fn typed_args(catalog: &Catalog, name: &ServedName, words: &[String]) -> Outcome<Map<String, Value>> {
-    let tool = catalog.plugins.iter().flat_map(|entry| &entry.tools).find(|tool| tool.name == *name);
+fn typed_args(schema: Option<&Map<String, Value>>, words: &[String]) -> Outcome<Map<String, Value>> {
     let empty = Map::new();
-    let schema = tool.map_or(&empty, |tool| tool.input_schema());
+    let schema = schema.unwrap_or(&empty);
     let mut args = Map::new();
     for word in words {
         let Some((key, value)) = word.split_once('=') else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
-use server::{Caller, Detail, Filters, SearchRequest};
+use server::{Availability, Caller, Detail, Filters, Host, SearchRequest};
 
 use super::host::{self, Narrow};
 use crate::{
@@ -72,7 +72,10 @@ impl Search {
         let document = json!({"query": query, "mode": reply.mode.as_str(), "total": reply.total, "tools": reply.tools});
         output.show(&document, |output| {
             if reply.tools.is_empty() {
-                return format!("nothing fits among {} tools", reply.total);
+                let held = withheld(&host);
+                let more =
+                    if held == 0 { String::new() } else { format!("; {held} plugins are not served, pegboard list says why") };
+                return format!("nothing fits among {} tools{more}", reply.total);
             }
             let row = |tool: &server::FoundTool| {
                 let description = tool.description.as_deref().unwrap_or_default();
@@ -85,4 +88,9 @@ impl Search {
             output.table(&["TOOL", "SCORE", "WHAT"], reply.tools.iter().map(row).collect())
         })
     }
+}
+
+fn withheld(host: &Host) -> usize {
+    let catalog = host.catalog();
+    catalog.broken.len() + catalog.plugins.iter().filter(|entry| entry.availability != Availability::Served).count()
 }

@@ -28,7 +28,14 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
                              pegboard serve --plugins ./my-plugins --view search --pin text_analysis__text_statistics\n  \
                              pegboard serve --http                       on 127.0.0.1:7337\n  \
                              pegboard serve --http 0.0.0.0:7337 --token-file ~/.config/pegboard/tokens.yaml\n  \
-                             pegboard serve --unix /run/user/1000/pegboard.sock")]
+                             pegboard serve --unix /run/user/1000/pegboard.sock\n\n\
+                             pegboard.toml, in the configuration folder (every key optional; a wrong one stops the start):\n  \
+                             plugins = [\"/srv/plugins\"]       bundled = true            frozen = false\n  \
+                             view = \"all\"                     pin = [\"a__b\"]            warm = false\n  \
+                             token_file = \"tokens.yaml\"       log = \"info\"             page_size = 5000\n  \
+                             python = \"/usr/bin/python3.12\"   level = \"L1\"             drain_seconds = 5\n  \
+                             [http]      address = \"127.0.0.1:7337\"  allowed_origins = []  allowed_hosts = []\n  \
+                             [embedder]  kind = \"auto\"  model = \"…\"  onnxruntime = \"…\"     (auto, none, fastembed)")]
 pub(crate) struct Serve {
     /// Serve over HTTP, on this address
     ///

@@ -54,3 +54,28 @@ fn a_plugins_folder_that_is_not_there_is_refused() {
     let ended = home.run(&["list", "--plugins", "nowhere"]).ends(5);
     assert!(ended.stderr.contains("nowhere"), "{}", ended.stderr);
 }
+
+/// Every line that `serve --help` shows of the file is taken by the program.
+#[test]
+fn the_file_that_the_help_shows_is_valid() {
+    let home = Home::with_plain();
+    let help = home.run(&["serve", "--help"]).ends(0).stdout;
+    let shown: Vec<&str> = help.split("stops the start):").nth(1).unwrap().lines().filter(|line| line.contains(" = ")).collect();
+    let mut file = String::new();
+    for line in shown {
+        let line = line.split("(auto").next().unwrap().replace('…', "/dev/null");
+        let mut rest = line.trim().to_owned();
+        if let Some((section, keys)) = rest.clone().strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+            file.push_str(&format!("[{section}]\n"));
+            rest = keys.to_owned();
+        }
+        // Keys stand side by side, two or more spaces apart.
+        for pair in rest.split("  ").map(str::trim).filter(|pair| !pair.is_empty()) {
+            file.push_str(&format!("{pair}\n"));
+        }
+    }
+    assert!(file.contains("drain_seconds = 5") && file.contains("[embedder]\nkind"), "{file}");
+    home.configure("pegboard.toml", &file);
+    // Read without an objection to a key; the places it names are not there, so only commands that need none can run.
+    home.run(&["token", "list", "--token-file", "x.yaml"]).ends(0);
+}

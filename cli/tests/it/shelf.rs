@@ -114,6 +114,35 @@ fn a_tool_is_called_in_the_sandbox() {
 }
 
 #[test]
+fn what_a_tool_prints_is_on_stderr_and_harmless() {
+    let home = Home::with_plain();
+    let code = "import sys\n\n\nclass Echo:\n    def _run(self, text, times=1, tags=None):\n        \
+                print('a line of the log')\n        print('\\x1b[2Jgone', file=sys.stderr)\n        return 'said ' + text + '\\x1b[31m'\n\n\n\
+                class Fail:\n    pass\n";
+    home.plugin("plain", PLAIN, code);
+    let ended = home.run(&["call", "echo", "--arg", "text=it"]).ends(0);
+    assert!(ended.stdout.starts_with("said it"), "{ended:?}");
+    assert!(ended.stderr.contains("a line of the log"), "{ended:?}");
+    assert!(!ended.stdout.contains('\u{1b}') && !ended.stderr.contains('\u{1b}'), "{ended:?}");
+    let quiet = home.run(&["call", "echo", "--arg", "text=it", "--json"]).ends(0);
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn a_derived_schema_types_the_words() {
+    let home = Home::new();
+    let manifest = "name: shy\nversion: 1.0.0\ndescription: Has no schema\nmcps:\n  - name: greet\n    description: Greets\n    class_name: Greet\n";
+    home.plugin(
+        "shy",
+        manifest,
+        "class Greet:\n    def _run(self, name: str, times: int = 1) -> str:\n        return name * times\n",
+    );
+    let ended = home.run(&["call", "greet", "--arg", "name=7", "--arg", "times=2"]).ends(0);
+    assert_eq!(ended.stdout, "77\n");
+    assert_eq!(plugin(&home.run(&["list", "--json"]).ends(0).json(), "shy")["pending"], json!(["greet"]));
+}
+
+#[test]
 fn how_a_call_ends_is_its_exit_code() {
     let home = Home::with_plain();
     home.plugin("needy", crate::run::NEEDY, crate::run::NEEDY_CODE);
