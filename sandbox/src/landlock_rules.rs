@@ -124,6 +124,9 @@ fn refuse_read_only_below_writable(jail: &Jail, mounts: &[Resolved]) -> Result<(
     lost.map_or(Ok(()), |what| Err(StepError::new(Step::Landlock, what)))
 }
 
+/// The crate's errors hold the system's somewhere below.
 fn fault(error: &landlock::RulesetError) -> StepError {
-    StepError::new(Step::Landlock, error.to_string())
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let errno = causes.find_map(|cause| cause.downcast_ref::<std::io::Error>()?.raw_os_error());
+    StepError { step: Step::Landlock, errno: errno.unwrap_or(0), what: error.to_string() }
 }

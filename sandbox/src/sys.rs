@@ -105,9 +105,11 @@ pub(crate) fn exit_now(code: i32) -> ! {
 /// Gives every signal its default action and unblocks all: an ignored or blocked signal survives exec, and the Rust runtime
 /// ignores SIGPIPE.
 pub(crate) fn reset_signals() {
+    // `struct sigaction` as the kernel has it, all zero: the default action. The C library's own call keeps two numbers to itself.
+    let default = [0_u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is always a valid action. Numbers that do not exist or cannot be changed are refused, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the buffer is as large as the kernel's structure; SIG_DFL is valid for every signal, and refusals are fine.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u8>(), 8_usize) };
     }
     set_signal_mask(false);
 }

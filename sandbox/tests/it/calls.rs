@@ -226,3 +226,41 @@ fn limits_of_another_process_cannot_be_set() {
         check(level, &[&set(1), &set(0)], &["EPERM", "EFAULT"]);
     }
 }
+
+#[test]
+fn namespaces_are_its_own() {
+    let differing = |level: Level, network: bool| {
+        let mut cell = Cell::new(level, &["say:ready", "hang"]);
+        cell.jail.network = network;
+        let mut running = cell.start();
+        assert_eq!(running.line(), "ready");
+        let link = |who: &str, name: &str| std::fs::read_link(format!("/proc/{who}/ns/{name}")).unwrap();
+        let child = running.confined.child_pid.to_string();
+        let names = ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user"];
+        names.into_iter().filter(|name| link(&child, name) != link("self", name)).collect::<Vec<_>>().join(" ")
+    };
+    let user = if is_root() { "" } else { " user" };
+    assert_eq!(differing(Level::L2, false), format!("mnt pid net ipc uts cgroup{user}"));
+    assert_eq!(differing(Level::L2, true), format!("mnt pid ipc uts cgroup{user}"));
+    assert_eq!(differing(Level::L1, false), "");
+}
+
+#[test]
+fn proc_shows_nothing_but_the_program() {
+    check(
+        Level::L2,
+        &["list:/proc", "cat:/proc/self/comm", "append:/proc/self/comm"],
+        &["1,self,thread-self", "attempt", "EROFS"],
+    );
+    assert!(outside(&["list:/proc"])[0].contains("cpuinfo"));
+}
+
+#[test]
+fn signals_have_their_defaults() {
+    // The Rust runtime, and with it the launcher, ignores SIGPIPE; a shell pipeline inside would never end.
+    let mut cell = Cell::new(Level::L2, &[]);
+    cell.jail.mounts.push(Mount::system("/usr/bin"));
+    cell.jail.argv = ["/usr/bin/grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"].map(str::to_owned).to_vec();
+    let text = cell.run().stdout;
+    assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["SigBlk:", "0000000000000000", "SigIgn:", "0000000000000000"]);
+}
