@@ -31,7 +31,13 @@ impl Runtime {
         let root = cache.join("worker").join(Digest::of(parts).short());
         let runtime = Self { root };
         if !runtime.is_whole() {
-            runtime.write(cache)?;
+            // Several servers may start at once on an empty cache: one writes, the others find it written.
+            fs::create_dir_all(cache.join("worker"))?;
+            let lock = fs::File::create(cache.join("worker").join(".lock"))?;
+            lock.lock()?;
+            if !runtime.is_whole() {
+                runtime.write(cache)?;
+            }
         }
         Ok(runtime)
     }
@@ -73,11 +79,9 @@ impl Runtime {
             && RUNTIME_FILES.iter().all(|(name, bytes)| same(self.root.join("pegboard_runtime").join(name), bytes))
     }
 
-    /// Writes beside and renames, so that another server that starts now sees all or nothing.
+    /// Writes beside and renames, so that a reader sees all or nothing. The caller holds the lock.
     fn write(&self, cache: &Path) -> io::Result<()> {
-        let folder = cache.join("worker");
-        fs::create_dir_all(&folder)?;
-        let staging = folder.join(format!(".staging-{}", std::process::id()));
+        let staging = cache.join("worker").join(format!(".staging-{}", std::process::id()));
         let package = staging.join("pegboard_runtime");
         fs::create_dir_all(&package)?;
         fs::write(staging.join("pegboard_worker.so"), WORKER)?;
@@ -87,10 +91,6 @@ impl Runtime {
         if self.root.exists() {
             fs::remove_dir_all(&self.root)?;
         }
-        match fs::rename(&staging, &self.root) {
-            Ok(()) => Ok(()),
-            Err(_) if self.is_whole() => fs::remove_dir_all(&staging),
-            Err(error) => Err(error),
-        }
+        fs::rename(&staging, &self.root)
     }
 }

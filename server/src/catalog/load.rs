@@ -97,15 +97,16 @@ impl Loader {
         for folder in ordered {
             let unreadable = |source| StartError::PluginsFolder { path: folder.path.clone(), source };
             let path = fs::canonicalize(&folder.path).map_err(unreadable)?;
-            let source = match folder.source {
-                PluginsSource::Bundled => Source::Bundled,
-                PluginsSource::Store => Source::Store,
-                PluginsSource::Folder => Source::Folder(path.clone()),
-            };
             for root in plugin_roots(&path).map_err(unreadable)? {
                 if !root.starts_with(&path) {
                     found.linked.insert(root.clone());
                 }
+                let source = match folder.source {
+                    PluginsSource::Bundled => Source::Bundled,
+                    PluginsSource::Store => Source::Store,
+                    // The plugin's own folder: a grant holds whether it or the folder around it is named on the command line.
+                    PluginsSource::Folder => Source::Folder(root.clone()),
+                };
                 let known = self.load(&root, &source);
                 match &known.result {
                     Ok(plugin) => {
