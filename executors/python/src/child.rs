@@ -28,6 +28,8 @@ use crate::{
 const LOG_KEPT: usize = 64 * 1024;
 /// A call that prints more than this is ended: reading it costs the host time.
 const LOG_LIMIT: usize = 64 * 1024 * 1024;
+/// Bytes read from a log at once.
+const LOG_PIECE: usize = 16 * 1024;
 /// How long to wait for the zygote's word on how a child ended.
 const EXIT_WORD: Duration = Duration::from_millis(500);
 
@@ -232,11 +234,32 @@ impl Child {
         Ok(Some(frame))
     }
 
-    /// Reads what the log holds now: the first part becomes log frames, the rest is counted and dropped.
+    /// Reads what the log has, as far as the runtime knows of it.
     fn take_log(&mut self, io: &CallIo) {
         let Some(log) = &self.log else { return };
-        let mut space = [0u8; 16 * 1024];
-        match log.try_read(&mut space) {
+        let mut space = [0u8; LOG_PIECE];
+        let got = log.try_read(&mut space);
+        self.keep_log(got, &space, io);
+    }
+
+    /// Empties the pipe without waiting; a writer that keeps it full is cut off by the count.
+    ///
+    /// Asks the kernel and not the runtime: what was printed just before the result may not have been announced yet.
+    fn drain_log(&mut self, io: &CallIo) {
+        for _ in 0..16 {
+            let Some(log) = &self.log else { return };
+            let mut space = [0u8; LOG_PIECE];
+            let got = rustix::io::read(log.as_fd(), &mut space).map_err(io::Error::from);
+            if got.is_err() {
+                return;
+            }
+            self.keep_log(got, &space, io);
+        }
+    }
+
+    /// The first part of a log becomes frames, the rest is counted and dropped.
+    fn keep_log(&mut self, got: io::Result<usize>, space: &[u8], io: &CallIo) {
+        match got {
             Ok(0) => self.log = None,
             Ok(got) => {
                 let before = self.log_seen;
@@ -250,17 +273,6 @@ impl Child {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.log = None,
-        }
-    }
-
-    /// Empties the pipe without waiting; a writer that keeps it full is cut off by the limit.
-    fn drain_log(&mut self, io: &CallIo) {
-        for _ in 0..16 {
-            let before = self.log_seen;
-            self.take_log(io);
-            if self.log_seen == before {
-                break;
-            }
         }
     }
 
