@@ -93,11 +93,17 @@ fn kill_all(child: libc::pid_t, scope: Scope, mut ended: Option<Reaped>) -> Opti
             Scope::Landlock => drop(sys::kill(-1, libc::SIGKILL)),
             Scope::Descendants => kill_descendants(),
         }
-        // All who are killed end up as the monitor's children. After the last one the kernel answers ECHILD.
-        match sys::reap(true) {
-            Ok(Some(reaped)) if reaped.pid == child => ended = Some(reaped),
-            Ok(_) => {}
-            Err(_) => return ended,
+        // All who are killed end up as the monitor's children. One is waited for, the others taken along; after the last one the
+        // kernel answers ECHILD. Until then it is killed again: someone may have been born during a walk of the tree.
+        let mut block = true;
+        loop {
+            match sys::reap(block) {
+                Ok(Some(reaped)) if reaped.pid == child => ended = Some(reaped),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return ended,
+            }
+            block = false;
         }
     }
 }

@@ -223,12 +223,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it with these variables; it starts the cell's jail.
-    pub(crate) fn start(cell: &Cell, env: impl IntoIterator<Item = (String, String)>) -> Self {
+    /// Starts it with these variables; it does these acts, then starts the cell's jail.
+    pub(crate) fn start(cell: &Cell, env: impl IntoIterator<Item = (String, String)>, acts: &[&str]) -> Self {
         let jail = jail_file(cell);
         let (control, theirs) = UnixStream::pair().unwrap();
         control.set_read_timeout(Some(PATIENCE)).unwrap();
         let process = Command::new(attempt_program())
+            .args(acts)
             .arg(format!("serve:{}:{}", launcher().display(), jail.path().display()))
             .envs(env)
             .stdin(Stdio::from(OwnedFd::from(theirs)))

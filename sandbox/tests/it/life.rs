@@ -102,7 +102,7 @@ fn a_fork_bomb_dies_whole() {
 fn a_killed_server_leaves_no_orphan() {
     for level in ALL_LEVELS {
         let cell = Cell::new(level, &["ignore", "daemon", "say:ready", "hang"]);
-        let mut server = Server::start(&cell, []);
+        let mut server = Server::start(&cell, [], &[]);
         let mut child = String::new();
         BufReader::new(server.process.stdout.take().unwrap()).read_line(&mut child).unwrap();
         assert!(read_line(&mut server.control).parse::<i32>().is_ok());

@@ -110,9 +110,11 @@ fn attempt(name: &str, rest: &str) -> Outcome {
         "stop" => stop_self(),
         "hang" => hang(),
         "say" => say(rest),
+        "say_ids" => say(&ids()?),
         "say_env" => say(&std::env::vars_os().map(|(key, _)| key.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",")),
         "no_exec" => sandbox::bpf::install(&sandbox::bpf::no_exec_filter()).map(done),
         "no_fork" => sandbox::bpf::install(&sandbox::bpf::no_fork_filter()).map(done),
+        "groups" => groups(rest.parse().expect("a number")),
         "serve" => serve(&parts),
         "forbid" => forbid(rest.parse().expect("a number")),
         "try_spawn" => try_spawn(&parts),
@@ -428,6 +430,12 @@ fn say(text: &str) -> Outcome {
 /// Outside: this process and all it starts lose a system call, as on a kernel or in a container that lacks it.
 fn forbid(call: libc::c_long) -> Outcome {
     sandbox::bpf::install(&sandbox::bpf::Filter::new().refuse(libc::EPERM, &[call]).build()).map(done)
+}
+
+/// Outside, as root: one supplementary group.
+fn groups(group: libc::gid_t) -> Outcome {
+    // SAFETY: one group is read from a live place.
+    answer(unsafe { libc::setgroups(1, &raw const group) }.into())
 }
 
 /// Outside: starts a jail (LAUNCHER, JAIL file) and says what came of it.
