@@ -289,11 +289,14 @@ impl ServerHandler for Endpoint {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
+        const OURS: [&str; 4] = ["server/discover", "tools/list", "tools/call", "subscriptions/listen"];
+        // The stateless era has neither of these, well-formed or not.
+        const EARLIER: [&str; 2] = ["initialize", "ping"];
         let method = crate::clean::one_line(&request.method, 80);
-        const OURS: [&str; 6] = ["initialize", "ping", "server/discover", "tools/list", "tools/call", "subscriptions/listen"];
-        if OURS.contains(&request.method.as_str()) {
+        let name = request.method.as_str();
+        if OURS.contains(&name) || (EARLIER.contains(&name) && !is_stateless(&context)) {
             return Err(wire::protocol_error(Code::InvalidParams, format!("the parameters of `{method}` do not fit")));
         }
         Err(wire::protocol_error(Code::MethodNotFound, format!("unknown method `{method}`")))
