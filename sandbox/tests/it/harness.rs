@@ -40,6 +40,7 @@ pub(crate) fn needs_root(name: &str) -> bool {
 pub(crate) fn programs() -> &'static Path {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE.get_or_init(|| {
+        remove_old_places();
         let place = std::env::temp_dir().join(format!(
             "pegboard-sandbox-test-{}-{}",
             std::process::id(),
@@ -55,6 +56,18 @@ pub(crate) fn programs() -> &'static Path {
         }
         place
     })
+}
+
+/// What test runs that are over have left (a static is never dropped).
+fn remove_old_places() {
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name();
+        let owner: Option<u32> =
+            name.to_str().and_then(|name| name.strip_prefix("pegboard-sandbox-test-")?.split('-').next()?.parse().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 pub(crate) fn launcher() -> PathBuf {
@@ -170,7 +183,7 @@ impl Running {
 pub(crate) fn read_line(from: &mut UnixStream) -> String {
     let mut line = Vec::new();
     let mut byte = [0];
-    while from.read(&mut byte).expect("the control socket in time") == 1 && byte[0] != b'\n' {
+    while read_some(from, &mut byte).expect("the control socket in time") == 1 && byte[0] != b'\n' {
         line.push(byte[0]);
     }
     String::from_utf8(line).unwrap()
@@ -179,11 +192,21 @@ pub(crate) fn read_line(from: &mut UnixStream) -> String {
 pub(crate) fn is_at_end(socket: &mut UnixStream) -> bool {
     let mut rest = [0; 4096];
     loop {
-        match socket.read(&mut rest) {
+        match read_some(socket, &mut rest) {
             Ok(0) => return true,
             Ok(_) => {}
-            // What was sent to the program and never read comes back as a reset.
-            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+            Err(error) => panic!("reading the control socket: {error:?}"),
+        }
+    }
+}
+
+/// A read with a time limit is interrupted by the end of another test's child.
+fn read_some(socket: &mut UnixStream, into: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.read(into) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            other => return other,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Limits: of one process (rlimits), and of a whole plugin (control groups, the real ones of this machine).
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
 
 use sandbox::cgroup::{Backend, CgroupLimits, Cgroups, Slot};
 
@@ -53,15 +54,39 @@ fn processes_of_an_own_user_are_limited() {
     }
 }
 
-/// The machine's groups. Root always has some; a machine without is told so, not passed over.
-fn groups() -> Cgroups {
-    let groups = Cgroups::open_here();
+/// The machine's groups. Root always has some; a machine without is told so, not passed over. All tests share one server's groups,
+/// which are removed after the last test that uses them.
+fn groups() -> Arc<Groups> {
+    static SHARED: Mutex<Weak<Groups>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap();
+    if let Some(groups) = shared.upgrade() {
+        return groups;
+    }
+    let opened = Cgroups::open_here();
     assert!(
-        !matches!(groups.backend(), Backend::None { .. }),
+        !matches!(opened.backend(), Backend::None { .. }),
         "this machine has no usable control groups: {:?}",
-        groups.backend()
+        opened.backend()
     );
+    let groups = Arc::new(Groups(opened));
+    *shared = Arc::downgrade(&groups);
     groups
+}
+
+struct Groups(Cgroups);
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl std::ops::Deref for Groups {
+    type Target = Cgroups;
+
+    fn deref(&self) -> &Cgroups {
+        &self.0
+    }
 }
 
 /// Runs acts inside a group; returns what they printed, how it ended, and the group.
@@ -169,13 +194,29 @@ fn groups_are_gone_when_the_server_closes() {
     if !needs_root("groups_are_gone_when_the_server_closes") {
         return;
     }
-    // A server of another number than this process, whose groups other tests use.
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    let groups = Cgroups::open(Path::new("/sys/fs/cgroup"), &own, std::process::id() + 10_000_000);
-    let slot = groups.create("x", &CgroupLimits { pids: Some(8), ..CgroupLimits::default() }).unwrap();
+    // Another server, inside a group of this one, so that no other test's clean-up comes near it.
+    let outer = groups();
+    let limits = CgroupLimits { pids: Some(64), ..CgroupLimits::default() };
+    let around = outer.create("around", &limits).unwrap();
+    let inside = |resource: &str| {
+        let found = around.procs_files().into_iter().find(|file| file.starts_with(Path::new("/sys/fs/cgroup").join(resource)))?;
+        let path = found.parent()?.strip_prefix("/sys/fs/cgroup").ok()?.strip_prefix(resource).ok()?.to_owned();
+        Some(format!("1:{resource}:/{}\n", path.display()))
+    };
+    let own: String = ["memory", "pids", "cpu"].into_iter().filter_map(inside).collect();
+    let own = if own.is_empty() { format!("0::/{}\n", v2_path(&around)) } else { own };
+    let groups = Cgroups::open(Path::new("/sys/fs/cgroup"), &own, std::process::id());
+    let slot = groups.create("x", &limits).unwrap();
     let folders: Vec<_> = slot.procs_files().iter().map(|file| file.parent().unwrap().parent().unwrap().to_owned()).collect();
-    assert!(folders.iter().all(|folder| folder.exists()));
+    assert!(
+        folders.iter().all(|folder| folder.exists() && folder.to_str().is_some_and(|path| path.contains("/around/pegboard-")))
+    );
     drop(slot);
     groups.close();
     assert!(folders.iter().all(|folder| !folder.exists()), "{folders:?}");
+}
+
+fn v2_path(slot: &Slot) -> String {
+    let file = &slot.procs_files()[0];
+    file.parent().unwrap().strip_prefix("/sys/fs/cgroup").unwrap().display().to_string()
 }
