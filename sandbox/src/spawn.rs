@@ -13,6 +13,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -66,6 +67,8 @@ pub fn spawn(launcher: &Path, jail: &Jail, control: OwnedFd) -> Result<Confined,
     let launch = |what: &'static str| move |source: io::Error| SpawnError::Launch { what: what.to_owned(), source };
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|e| launch("socketpair")(e.into()))?;
+    // A program that is no launcher would never read what it is sent.
+    set_socket_timeout(&ours, Timeout::Send, Some(START_LIMIT)).map_err(|e| launch("set a time limit")(e.into()))?;
     let (status, status_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| launch("pipe")(e.into()))?;
     let mut child = Command::new(launcher)
         .arg("__sandbox")
