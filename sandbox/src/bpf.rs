@@ -254,7 +254,8 @@ pub fn install(filter: &[SockFilter]) -> io::Result<()> {
     {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: `program` points at `length` instructions that live until the call returns; the kernel copies and never writes them.
+    // SAFETY: `program` points at `length` instructions that live until the call returns; the kernel copies and never
+    // writes them.
     if unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0 as libc::c_ulong, &raw const program) } != 0 {
         return Err(io::Error::last_os_error());
     }

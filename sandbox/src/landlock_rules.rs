@@ -1,6 +1,7 @@
 //! Landlock: what a confined process may open, and whom it may signal. Asked for in full, granted as far as the kernel goes.
 //!
-//! Its rules are sums: nothing below a writable folder can be read-only by Landlock alone (L2 has mount flags for that; at L1 such a
+//! Its rules are sums: nothing below a writable folder can be read-only by Landlock alone (L2 has mount flags for that; at L1
+//! such a
 //! jail is refused).
 
 use landlock::{
@@ -30,7 +31,8 @@ fn write_rights(spawn_allowed: bool) -> BitFlags<AccessFs> {
 }
 
 /// A domain that governs signals and nothing else, for the monitor. `false` when this kernel has no such scope (before ABI 6).
-/// Moving files between folders is the one right that every domain denies unless it is named, so it is named, and given everywhere.
+/// Moving files between folders is the one right that every domain denies unless it is named, so it is named, and given
+/// everywhere.
 pub(crate) fn restrict_signals() -> Result<bool, String> {
     let domain = || -> Result<RestrictionStatus, Box<dyn std::error::Error>> {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);

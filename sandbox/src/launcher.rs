@@ -97,7 +97,8 @@ fn own_session() -> Result<(), StepError> {
 }
 
 /// Step 3 (L1): the monitor shuts itself into a Landlock domain that governs signals alone. What it starts is inside, the rest
-/// of the system is not, so that `kill(-1)` reaches exactly its descendants. Since that call would be a catastrophe if the domain did
+/// of the system is not, so that `kill(-1)` reaches exactly its descendants. Since that call would be a catastrophe if the
+/// domain did
 /// not hold, it is proven: the parent could be signalled before and cannot be after. `false`: not proven, walk the process tree.
 fn enter_signal_scope() -> Result<bool, StepError> {
     let Some(parent) = getppid() else { return Ok(false) };
@@ -106,7 +107,8 @@ fn enter_signal_scope() -> Result<bool, StepError> {
     Ok(entered && before.is_ok() && test_kill_process(parent) == Err(Errno::PERM))
 }
 
-/// Steps 4 and 5 (L2): the pid namespace, which takes effect at the fork; for an ordinary user inside a user namespace in which only
+/// Steps 4 and 5 (L2): the pid namespace, which takes effect at the fork; for an ordinary user inside a user namespace in
+/// which only
 /// that user exists, under its own number, so that granted files look the same inside.
 fn outer_namespaces(root: bool) -> Result<(), StepError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());

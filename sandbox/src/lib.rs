@@ -1,11 +1,13 @@
 //! How a process is confined, and how one is started at all: product code starts processes only through this crate.
 //!
 //! [`spawn`] takes a [`Jail`], a plain value, and starts the launcher (this same program, as `pegboard __sandbox`), which enters
-//! namespaces, control groups, Landlock and seccomp, drops every privilege, and only then becomes the program. A small monitor stays
+//! namespaces, control groups, Landlock and seccomp, drops every privilege, and only then becomes the program. A small
+//! monitor stays
 //! behind and kills everything when the returned [`Confined`] is dropped or the server dies. [`probe`] says what this machine can
 //! enforce; [`run_trusted`] runs the few helper programs of ours that are not confined.
 //!
-//! The steps, their order and their reasons: docs/sandbox.md. What a plugin may do is decided elsewhere (`policy`); this crate has no
+//! The steps, their order and their reasons: docs/sandbox.md. What a plugin may do is decided elsewhere (`policy`); this
+//! crate has no
 //! opinion, it carries out.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]

@@ -25,7 +25,8 @@ pub(crate) enum Scope {
     Descendants,
 }
 
-/// Before the fork: orphans become the monitor's children, its memory is closed to its own user's other processes, and the child's
+/// Before the fork: orphans become the monitor's children, its memory is closed to its own user's other processes, and the
+/// child's
 /// end is seen even when it comes before the first poll.
 pub(crate) fn prepare() -> Result<(), StepError> {
     set_child_subreaper(Some(getpid())).at(Step::Fork, "PR_SET_CHILD_SUBREAPER")?;

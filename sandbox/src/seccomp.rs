@@ -217,7 +217,8 @@ pub(crate) fn launcher_filter(plan: FilterPlan) -> Vec<SockFilter> {
             libc::EPERM,
             &[&[Test::AnyBit { argument: 0, bits: NEW_NAMESPACES | libc::CLONE_PARENT as u32 }]],
         )
-        // `unshare(CLONE_THREAD)` changes nothing and fails in a process with several threads: the one way to count them without /proc.
+        // `unshare(CLONE_THREAD)` changes nothing and fails in a process with several threads: the one way to count
+        // them without /proc.
         .refuse_unless(libc::SYS_unshare, libc::EPERM, &[&[Test::Is { argument: 0, value: libc::CLONE_THREAD as u32 }]])
         // Limits and processors of other processes of the same user.
         .refuse_unless(

@@ -58,7 +58,8 @@ pub struct Ended {
     pub peak_kb: u64,
 }
 
-/// Starts a program in a jail and returns once it has been started (or why it was not). `control` becomes its descriptor 3. Blocks for
+/// Starts a program in a jail and returns once it has been started (or why it was not). `control` becomes its descriptor 3.
+/// Blocks for
 /// some milliseconds: call it off the request path.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! System calls that `rustix` does not wrap, each as a safe function. All other unsafe code of the launcher is `fork` and `execve`.
+//! System calls that `rustix` does not wrap, each as a safe function. All other unsafe code of the launcher is `fork` and
+//! `execve`.
 #![allow(unsafe_code, reason = "thin wrappers over system calls without a safe binding; each block says why it is sound")]
 
 use std::convert::Infallible;
@@ -105,7 +106,8 @@ pub(crate) fn exit_now(code: i32) -> ! {
 /// Gives every signal its default action and unblocks all: an ignored or blocked signal survives exec, and the Rust runtime
 /// ignores SIGPIPE.
 pub(crate) fn reset_signals() {
-    // `struct sigaction` as the kernel has it, all zero: the default action. The C library's own call keeps two numbers to itself.
+    // `struct sigaction` as the kernel has it, all zero: the default action. The C library's own call keeps two numbers to
+    // itself.
     let default = [0_u64; 4];
     for signal in 1..=64 {
         // SAFETY: the buffer is as large as the kernel's structure; SIG_DFL is valid for every signal, and refusals are fine.

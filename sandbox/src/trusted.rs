@@ -1,4 +1,5 @@
-//! Helper programs of ours (uv, `python -m venv`, interpreter probes): not confined, but bounded. They run nothing a plugin brought.
+//! Helper programs of ours (uv, `python -m venv`, interpreter probes): not confined, but bounded. They run nothing a plugin
+//! brought.
 #![allow(clippy::disallowed_methods, reason = "starting processes is this module's job")]
 
 use std::ffi::OsString;
@@ -93,7 +94,8 @@ enum Stream {
     Err,
 }
 
-/// Runs a helper program to its end; each line of either stream is shown to `on_output_line` as it comes (for progress). Blocks: call
+/// Runs a helper program to its end; each line of either stream is shown to `on_output_line` as it comes (for progress).
+/// Blocks: call
 /// it off the request path.
 ///
 /// # Errors
@@ -210,7 +212,8 @@ fn has_ended(child: &Child) -> bool {
     Pid::from_raw(child.id() as i32).is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
 }
 
-/// Kills the program and what it left in its group, then reaps the program. In this order: until it is reaped, nobody else can get the
+/// Kills the program and what it left in its group, then reaps the program. In this order: until it is reaped, nobody else
+/// can get the
 /// group's number.
 fn kill_group(child: &mut Child) -> io::Result<ExitStatus> {
     if let Some(group) = Pid::from_raw(child.id() as i32) {

@@ -1,7 +1,9 @@
 //! Control groups: limits on memory, processes and CPU for everything a plugin starts, whatever it starts.
 //!
-//! Two layouts exist in the wild: v2, one tree that must have been delegated to us, and v1, one tree per resource. Where neither is
-//! usable there are no groups, with the reason in words, and the limits of single processes (rlimits) are what is left; the caller
+//! Two layouts exist in the wild: v2, one tree that must have been delegated to us, and v1, one tree per resource. Where
+//! neither is
+//! usable there are no groups, with the reason in words, and the limits of single processes (rlimits) are what is left; the
+//! caller
 //! sees which limits hold ([`Slot::enforced`]) and decides. Detection reads only; [`Cgroups::open`] is what changes the system.
 
 mod files;
@@ -118,7 +120,8 @@ impl Cgroups {
         Self::detect(Path::new("/sys/fs/cgroup"), &own, std::process::id())
     }
 
-    /// Detects, makes ready (v2: moves this process into a leaf, so that its siblings may have limits), and removes empty groups of
+    /// Detects, makes ready (v2: moves this process into a leaf, so that its siblings may have limits), and removes empty
+    /// groups of
     /// servers that are gone. When making ready fails, the backend is `None` with that reason.
     #[must_use]
     pub fn open(root: &Path, proc_self_cgroup: &str, server: u32) -> Self {

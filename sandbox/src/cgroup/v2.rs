@@ -1,4 +1,5 @@
-//! Control groups v2: one tree. A group either has processes or hands resources to groups below it, never both, and we may use only
+//! Control groups v2: one tree. A group either has processes or hands resources to groups below it, never both, and we may
+//! use only
 //! the part that was delegated to us.
 
 use std::path::{Path, PathBuf};

@@ -116,7 +116,8 @@ fn own_namespaces(jail: &Jail) -> Result<(), StepError> {
     sys::unshare(F::NEWNS | F::NEWIPC | F::NEWUTS | F::NEWCGROUP | network).at(Step::OwnNamespaces, "unshare")
 }
 
-/// Step 13. 0 is empty, 1 and 2 are the pipes the server reads, 3 is the control socket; all others close when the program starts.
+/// Step 13. 0 is empty, 1 and 2 are the pipes the server reads, 3 is the control socket; all others close when the program
+/// starts.
 fn arrange_descriptors(control: &OwnedFd) -> Result<(), StepError> {
     let null = File::open("/dev/null").at(Step::Descriptors, "open /dev/null")?;
     sys::dup_onto(null.as_fd(), 0).at(Step::Descriptors, "dup2")?;

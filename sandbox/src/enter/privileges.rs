@@ -19,7 +19,8 @@ pub(crate) fn set_limits(jail: &Jail) -> Result<(), StepError> {
     let limits = &jail.limits;
     let exclusive = jail.identity.is_some_and(|identity| identity.exclusive);
     let wanted = [
-        // Not 0: with 0 the kernel still starts a core dump *handler*, with 1 it does not even do that, and no file is that small.
+        // Not 0: with 0 the kernel still starts a core dump *handler*, with 1 it does not even do that, and no file is
+        // that small.
         (Resource::Core, Some(1), "core"),
         (Resource::Memlock, Some(0), "memlock"),
         (Resource::Msgqueue, Some(0), "msgqueue"),

@@ -1,6 +1,7 @@
 //! The file tree of a confined process at L2: an empty, read-only root in memory into which the jail's folders are bound.
 //!
-//! What is not bound does not exist inside: neither its content nor its name can be learned. Landlock, entered later, says the same
+//! What is not bound does not exist inside: neither its content nor its name can be learned. Landlock, entered later, says
+//! the same
 //! again for what does exist.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -180,7 +181,8 @@ fn link(root: &OwnedFd, at: &Path, to: &Path) -> Result<(), StepError> {
     placed.at(Step::Mounts, &format!("link `{}`", at.display()))
 }
 
-/// The open folder that holds `path`, made where missing, and the last name. No link is followed: the paths hold none, and one that
+/// The open folder that holds `path`, made where missing, and the last name. No link is followed: the paths hold none, and
+/// one that
 /// appears in a writable folder meanwhile was put there by a plugin.
 fn parent(root: &OwnedFd, path: &Path) -> std::io::Result<(OwnedFd, PathBuf)> {
     let inside = path.strip_prefix("/").map_err(|_| paths::invalid(format!("`{}` is not absolute", path.display())))?;

@@ -203,7 +203,8 @@ fn one_file_has_a_size_at_both_levels() {
 
 #[test]
 fn metadata_of_own_files_outside_is_out_of_reach() {
-    // At L1 Landlock lets it pass: the filter refuses it where the user owns files outside; root's plugins have users that own none.
+    // At L1 Landlock lets it pass: the filter refuses it where the user owns files outside; root's plugins have users that
+    // own none.
     let acts = ["chmod", "chown", "utime", "inotify"];
     for level in LEVELS {
         let mut cell = Cell::new(level, &[]);

@@ -54,7 +54,8 @@ fn processes_of_an_own_user_are_limited() {
     }
 }
 
-/// The machine's groups. Root always has some; a machine without is told so, not passed over. All tests share one server's groups,
+/// The machine's groups. Root always has some; a machine without is told so, not passed over. All tests share one server's
+/// groups,
 /// which are removed after the last test that uses them.
 fn groups() -> Arc<Groups> {
     static SHARED: Mutex<Weak<Groups>> = Mutex::new(Weak::new());

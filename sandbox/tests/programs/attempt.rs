@@ -1,4 +1,5 @@
-//! Tries things and says how each went: one line per argument, `ACT -> RESULT`. It runs inside a jail and, as the control, outside.
+//! Tries things and says how each went: one line per argument, `ACT -> RESULT`. It runs inside a jail and, as the control,
+//! outside.
 //! For this crate's tests only; nothing of the product starts it.
 #![allow(unsafe_code, reason = "raw system calls are what is being tried")]
 #![allow(clippy::disallowed_methods, reason = "it tries what product code must not do")]
