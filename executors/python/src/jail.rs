@@ -191,11 +191,13 @@ fn granted_mounts(allowed: &Allowed) -> Result<Vec<Mount>, ToolFailure> {
     let powers = [(Permission::FileSystemRead, Access::ReadOnly), (Permission::FileSystemWrite, Access::ReadWrite)];
     for (power, access) in powers {
         for folder in allowed.powers.get(&power).iter().flat_map(|scope| &scope.folders) {
-            let real = fs::canonicalize(folder).map_err(|_| {
-                ToolFailure::new(FailureKind::LoadFailed, "a folder that was granted to this plugin does not exist any more")
-                    .with_hint("ask the operator to look at the grants of this plugin")
-            })?;
-            mounts.insert(real, access);
+            // The path as it was granted, not what it leads to by now: resolving it here would follow a link that a plugin made since.
+            if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
+                let gone = "a folder that was granted to this plugin does not exist any more";
+                return Err(ToolFailure::new(FailureKind::LoadFailed, gone)
+                    .with_hint("ask the operator to look at the grants of this plugin"));
+            }
+            mounts.insert(folder.clone(), access);
         }
     }
     Ok(mounts.into_iter().map(|(path, access)| Mount::granted(path, access)).collect())
