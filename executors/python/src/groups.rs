@@ -29,8 +29,10 @@ pub(crate) fn reached_level(launcher: &Path) -> Level {
 #[derive(Debug)]
 pub(crate) struct Groups {
     cgroups: Cgroups,
-    counter: AtomicU64,
 }
+
+/// Names of groups are unique in the process: two executors in one host must not remove each other's.
+static COUNTER: AtomicU64 = AtomicU64::new(1);
 
 /// One control group; removed when dropped.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub(crate) struct Group(Slot);
 impl Groups {
     /// Finds and opens what there is; nothing is an answer too.
     pub(crate) fn open() -> Self {
-        Self { cgroups: Cgroups::open_here(), counter: AtomicU64::new(1) }
+        Self { cgroups: Cgroups::open_here() }
     }
 
     /// Whether a group's memory limit holds here.
@@ -66,7 +68,7 @@ impl Groups {
         if !(enforced.memory || enforced.pids || enforced.cpu) {
             return None;
         }
-        let name = format!("{}-{}", plugin.manifest.name, self.counter.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{}-{}", plugin.manifest.name, COUNTER.fetch_add(1, Ordering::Relaxed));
         match self.cgroups.create(&name, limits) {
             Ok(slot) => Some(Group(slot)),
             Err(error) => {
