@@ -152,6 +152,8 @@ pub(crate) fn build(
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ("HOME".to_owned(), text(&scratch)),
         ("TMPDIR".to_owned(), text(&scratch)),
+        // Symbols are resolved once, in the zygote, and not again in every child. The zygote takes it out again.
+        ("LD_BIND_NOW".to_owned(), "1".to_owned()),
     ]);
     Ok(jail)
 }

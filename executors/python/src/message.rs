@@ -76,24 +76,34 @@ impl<'a> ToolOrder<'a> {
     }
 }
 
-/// Orders to a running zygote.
+/// First byte of an order to fork. Every other message is a JSON object.
+const FORK: u8 = 0;
+
+/// An order to fork one child for each identity, under these rlimits (resource number and value).
+///
+/// Not JSON: the worker module reads it (`steady.rs`), without the interpreter. `0`, the two counts (`u32`), identities (`u64`), limits
+/// (`u32`, `u64`), all little-endian.
+pub(crate) fn fork_order(ids: &[u64], limits: &[(u32, u64)]) -> Vec<u8> {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut order = vec![FORK];
+    order.extend(count(ids.len()));
+    order.extend(count(limits.len()));
+    order.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
+    for (resource, value) in limits {
+        order.extend(resource.to_le_bytes());
+        order.extend(value.to_le_bytes());
+    }
+    order
+}
+
+/// An order to serve one call in the zygote's own process.
 #[derive(Debug, Serialize)]
-#[serde(tag = "t", rename_all = "snake_case")]
-pub(crate) enum ZygoteOrder {
-    /// Fork one child for each identity.
-    Fork {
-        /// Identities, ours to choose.
-        ids: Vec<u64>,
-        /// rlimits of a call: resource number and value.
-        limits: Vec<(u32, u64)>,
-    },
-    /// Serve one call in this very process.
-    Become {
-        /// Identity.
-        id: u64,
-        /// rlimits of a call: resource number and value.
-        limits: Vec<(u32, u64)>,
-    },
+#[serde(tag = "t", rename = "become")]
+pub(crate) struct BecomeOrder<'a> {
+    /// Identity, ours to choose.
+    pub(crate) id: u64,
+    /// rlimits of the call: resource number and value.
+    pub(crate) limits: &'a [(u32, u64)],
 }
 
 /// What a zygote says.

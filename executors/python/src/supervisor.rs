@@ -345,7 +345,7 @@ impl Supervisor {
         drop(tokio::spawn(async move {
             match &warm.road {
                 Road::Fork(zygote) => {
-                    if let Err(error) = zygote.fork(ids).await {
+                    if let Err(error) = zygote.fork(&ids).await {
                         tracing::debug!(%error, "a zygote took no order; its end is handled where it is heard");
                     }
                 }

@@ -17,7 +17,7 @@ use crate::{
     control::{Control, Message},
     groups::Group,
     jail::Jailed,
-    message::{FromZygote, MESSAGE_LIMIT, ZygoteOrder, cut},
+    message::{BecomeOrder, FromZygote, MESSAGE_LIMIT, cut, fork_order},
 };
 
 /// Page size that `/proc/*/statm` counts in on every machine we build for.
@@ -111,17 +111,13 @@ impl Zygote {
     }
 
     /// Orders one child for each identity.
-    pub(crate) async fn fork(&self, ids: Vec<u64>) -> io::Result<()> {
-        self.order(&ZygoteOrder::Fork { ids, limits: self.limits.clone() }).await
+    pub(crate) async fn fork(&self, ids: &[u64]) -> io::Result<()> {
+        self.control.send(&fork_order(ids, &self.limits)).await
     }
 
     /// Orders the zygote to serve one call itself.
     pub(crate) async fn become_child(&self, id: u64) -> io::Result<()> {
-        self.order(&ZygoteOrder::Become { id, limits: self.limits.clone() }).await
-    }
-
-    async fn order(&self, order: &ZygoteOrder) -> io::Result<()> {
-        self.control.send(&serde_json::to_vec(order)?).await
+        self.control.send(&serde_json::to_vec(&BecomeOrder { id, limits: &self.limits })?).await
     }
 
     /// Hears one piece of news; `None` when the zygote is gone or broke the protocol.

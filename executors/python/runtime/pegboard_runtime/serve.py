@@ -70,29 +70,37 @@ def open_folders(order):
     return readable, writable
 
 
-def run_child(zygote, socket, log, scratch, parent, limits):
-    """From fork to exit. Never returns to the zygote's loop with plugin state."""
-    channel, order = zygote.channel, zygote.order
+def enter_here(zygote, log, scratch, limits):
+    """The spawn road: closes the walls of the call around the zygote itself. A forked child meets them before its first line of Python."""
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     own = os.open(scratch, os.O_PATH | os.O_CLOEXEC)
-    # setsid keeps a signal to the process group from reaching the zygote; on the spawn road we lead a session already.
-    if parent:
-        os.setsid()
-    gc.enable()
     limits = [tuple(pair) for pair in limits]
-    channel.enter_call(limits, zygote.readable, [own, *zygote.writable], parent, order["may_spawn"])
+    zygote.channel.enter_call(limits, zygote.readable, [own, *zygote.writable], 0, zygote.may_spawn)
     os.environ["TMPDIR"] = scratch
     os.chdir(scratch)
-    reseed()
-    rehearse(channel, order, zygote.plugin, scratch)
-    channel.write_frame(socket, b'{"t":"hello"}')
+
+
+def serve_child(zygote, socket, scratch):
+    """Serves calls, one or many, and ends the process. Never returns to the zygote with plugin state."""
+    channel, order = zygote.channel, zygote.order
     try:
+        get_ready(zygote, scratch)
+        channel.write_frame(socket, b'{"t":"hello"}')
         serve(channel, order, zygote.plugin, socket, scratch)
     finally:
         flush()
         os._exit(0)
+
+
+def get_ready(zygote, scratch):
+    """All that a child does before it says hello. The zygote does it, too, to warm up."""
+    # The C library has it already; `os.environ` is a copy of its own.
+    zygote.environ[b"TMPDIR"] = scratch.encode()
+    gc.enable()
+    reseed()
+    rehearse(zygote.channel, zygote.order, zygote.plugin, scratch)
 
 
 def reseed():

@@ -71,6 +71,7 @@ class Confining:
     def __init__(self, module):
         self.forbid_exec = module.forbid_exec
         self.enter_call = module.enter_call
+        self.serve_orders = module.serve_orders
         self.usage = module.usage
         self.open_pair = module.open_pair
         self.send_message = module.send_message

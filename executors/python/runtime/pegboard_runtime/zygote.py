@@ -9,6 +9,8 @@ import sys
 
 CONTROL = 3
 MESSAGE_LIMIT = 192 * 1024
+# An interpreter rewrites its bytecode and its caches as it warms up; what is warm before the fork stays shared after it.
+WARM_UP = 40
 
 
 def main():
@@ -29,21 +31,24 @@ class Zygote:
     def __init__(self, channel, order):
         self.channel = channel
         self.order = order
-        self.children = {}
-        self.scratch_count = 0
         self.plugin = None
+        # Read by the worker module, which forks the children.
+        self.control = CONTROL
+        self.message_limit = MESSAGE_LIMIT
+        self.scratch = order["scratch"]
+        self.may_spawn = order["may_spawn"]
 
     def run(self):
-        # All that is needed later is imported before the plugin's folder comes first on the path: it may hold a `select.py`.
+        # All that is needed later is imported before the plugin's folder comes first on the path: it may hold a `signal.py`.
         import gc
         import os
-        import select
-        import shutil
         import signal
 
         from pegboard_runtime import contracts, serve, wire
 
-        self.gc, self.os, self.select, self.shutil, self.signal = gc, os, select, shutil, signal
+        self.gc, self.os, self.signal = gc, os, signal
+        # Behind `os.environ`, whose own way to set a variable writes dozens of pages in every child.
+        self.environ = os.environ._data
         self.wire = wire
         self.serve = serve
         self.enter_environment()
@@ -60,6 +65,8 @@ class Zygote:
 
     def enter_environment(self):
         """Walks into the virtualenv. Here the first foreign code runs: `.pth` files and `sitecustomize`."""
+        # For the dynamic loader of this process alone.
+        self.os.environ.pop("LD_BIND_NOW", None)
         for name, value in self.order["environment"].items():
             self.os.environ[name] = value
         if self.order["site"]:
@@ -75,6 +82,8 @@ class Zygote:
         gc = self.gc
         self.readable, self.writable = self.serve.open_folders(self.order)
         self.serve.add_rehearsal(self.plugin, self.order["root"])
+        for _ in range(WARM_UP):
+            self.serve.get_ready(self, self.scratch)
         gc.collect()
         gc.disable()
         gc.freeze()
@@ -96,113 +105,51 @@ class Zygote:
         self.channel.send_message(CONTROL, self.wire.encode_message(message, MESSAGE_LIMIT), list(fds))
 
     def loop(self):
-        """Waits for orders and for children that end. Ends when the host closes the control socket."""
-        select, signal = self.select, self.signal
-        wake, woken = self.os.pipe()
-        self.os.set_blocking(wake, False)
-        self.os.set_blocking(woken, False)
-        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self.wake_fds = (wake, woken)
-        poll = select.poll()
-        poll.register(CONTROL, select.POLLIN)
-        poll.register(wake, select.POLLIN)
-        while True:
-            for descriptor, _ in poll.poll():
-                if descriptor == wake:
-                    self.os.read(wake, 4096)
-                    self.reap()
-                elif not self.obey():
-                    return
+        """Serves the host's orders until it closes the control socket."""
+        self.signal.signal(self.signal.SIGINT, self.signal.SIG_IGN)
+        if self.channel.confines:
+            message = self.channel.serve_orders(self)
+            order = None if message is None else self.wire.loads(message)
+        else:
+            order = self.wire.receive_from(self.channel, CONTROL, MESSAGE_LIMIT)
+        if order is not None and order["t"] == "become":
+            self.become(order["id"], order["limits"])
 
-    def obey(self):
-        message = self.wire.receive_from(self.channel, CONTROL, MESSAGE_LIMIT)
-        if message is None:
-            return False
-        if message["t"] == "fork":
-            for identity in message["ids"]:
-                self.fork(identity, message["limits"])
-        elif message["t"] == "become":
-            self.become(message["id"], message["limits"])
-        return True
-
-    def reap(self):
-        while True:
-            try:
-                pid, status, usage = self.os.wait4(-1, self.os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            identity, scratch = self.children.pop(pid, (None, None))
-            if identity is None:
-                # Not one of ours: a process that plugin code left behind and that came to us as the init of its namespace.
-                continue
-            self.send({
-                "t": "exited",
-                "id": identity,
-                "status": status,
-                "cpu_us": int((usage.ru_utime + usage.ru_stime) * 1e6),
-                "rss_kib": usage.ru_maxrss,
-            })
-            self.remove_scratch(scratch)
-
-    def make_scratch(self):
-        self.scratch_count += 1
-        path = f"{self.order['scratch']}/{self.os.getpid()}-{self.scratch_count}"
-        self.os.mkdir(path, 0o700)
-        return path
+    def serve_child(self, socket, scratch):
+        """From the fork on, inside every wall of the call."""
+        self.serve.serve_child(self, socket, scratch)
 
     def remove_scratch(self, path):
-        self.shutil.rmtree(path, ignore_errors=True)
-
-    def fork(self, identity, limits):
-        """One child: its end of a socket pair, its own log pipe, its own scratch folder."""
-        ours, theirs = self.channel.open_pair()
-        log, log_in = self.os.pipe()
-        scratch = self.make_scratch()
-        self.send({"t": "child", "id": identity}, (theirs, log))
-        self.os.close(theirs)
-        self.os.close(log)
-        zygote = self.os.getpid()
+        """Empties and removes a scratch folder, however deep a plugin made it: each folder in it is moved to the top before it is emptied."""
+        os, emptied, moved = self.os, [path], 0
         try:
-            pid = self.os.fork()
-        except OSError as fault:
-            self.os.close(ours)
-            self.os.close(log_in)
-            self.remove_scratch(scratch)
-            self.send({"t": "not_forked", "id": identity, "errno": fault.errno})
-            return
-        if pid == 0:
-            try:
-                self.leave_zygote()
-                self.serve.run_child(self, ours, log_in, scratch, zygote, limits)
-            finally:
-                self.os._exit(70)
-        self.os.close(ours)
-        self.os.close(log_in)
-        self.children[pid] = (identity, scratch)
-
-    def leave_zygote(self):
-        signal = self.signal
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for descriptor in (CONTROL, *self.wake_fds):
-            self.os.close(descriptor)
+            while emptied:
+                folder = emptied.pop()
+                os.chmod(folder, 0o700)
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            moved += 1
+                            emptied.append(f"{path}.{moved}")
+                            os.chmod(entry.path, 0o700)
+                            os.rename(entry.path, emptied[-1])
+                        else:
+                            os.unlink(entry.path)
+                os.rmdir(folder)
+        except OSError:
+            pass
 
     def become(self, identity, limits):
         """Serves one call in this very process: the road for interpreters and plugins that can't be forked."""
         ours, theirs = self.channel.open_pair()
         log, log_in = self.os.pipe()
-        scratch = self.make_scratch()
+        scratch = f"{self.scratch}/{self.os.getpid()}"
+        self.os.mkdir(scratch, 0o700)
         self.send({"t": "child", "id": identity}, (theirs, log))
         self.os.close(theirs)
         self.os.close(log)
-        self.serve.run_child(self, ours, log_in, scratch, 0, limits)
-        self.os._exit(0)
+        self.serve.enter_here(self, log_in, scratch, limits)
+        self.serve.serve_child(self, ours, scratch)
 
 
 main()

@@ -17,11 +17,11 @@ fn failed<T>() -> PyResult<T> {
 /// A connected stream pair; both ends attach the sender's credentials, so that the host learns the process id from the kernel
 /// and not from the plugin. Returns `(ours, host's)`.
 #[pyfunction]
-pub(crate) fn open_pair() -> PyResult<(c_int, c_int)> {
+pub(crate) fn open_pair() -> io::Result<(c_int, c_int)> {
     let mut ends = [0 as c_int; 2];
     // SAFETY: `ends` holds the two descriptors that the call writes.
     if unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr()) } != 0 {
-        return failed();
+        return Err(io::Error::last_os_error());
     }
     let on: c_int = 1;
     for end in ends {
@@ -30,7 +30,7 @@ pub(crate) fn open_pair() -> PyResult<(c_int, c_int)> {
             libc::setsockopt(end, libc::SOL_SOCKET, libc::SO_PASSCRED, ptr::from_ref(&on).cast(), mem::size_of::<c_int>() as u32)
         };
         if set != 0 {
-            return failed();
+            return Err(io::Error::last_os_error());
         }
     }
     Ok((ends[0], ends[1]))
@@ -42,48 +42,61 @@ pub(crate) fn send_message(py: Python<'_>, socket: c_int, message: &[u8], fds: V
     if fds.len() > MAX_FDS {
         return Err(PyValueError::new_err("too many descriptors for one message"));
     }
+    Ok(py.detach(|| send(socket, message, &fds))?)
+}
+
+/// As [`send_message`], for at most [`MAX_FDS`] descriptors.
+pub(crate) fn send(socket: c_int, message: &[u8], fds: &[c_int]) -> io::Result<()> {
     // Room for MAX_FDS descriptors and the header, aligned as a header.
     let mut control = [0u64; 8];
-    let sent = py.detach(|| {
-        let mut part = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
-        // SAFETY: an all-zero msghdr is valid.
-        let mut header: libc::msghdr = unsafe { mem::zeroed() };
-        header.msg_iov = &raw mut part;
-        header.msg_iovlen = 1;
-        if !fds.is_empty() {
-            let bytes = (fds.len() * mem::size_of::<c_int>()) as u32;
-            header.msg_control = control.as_mut_ptr().cast();
-            // SAFETY: CMSG_SPACE only computes.
-            header.msg_controllen = unsafe { libc::CMSG_SPACE(bytes) } as usize;
-            // SAFETY: the control buffer is aligned and large enough for MAX_FDS descriptors, and msg_controllen says so.
-            unsafe {
-                let first = libc::CMSG_FIRSTHDR(&raw const header);
-                (*first).cmsg_level = libc::SOL_SOCKET;
-                (*first).cmsg_type = libc::SCM_RIGHTS;
-                (*first).cmsg_len = libc::CMSG_LEN(bytes) as usize;
-                ptr::copy_nonoverlapping(fds.as_ptr(), libc::CMSG_DATA(first).cast(), fds.len());
-            }
+    let mut part = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+    // SAFETY: an all-zero msghdr is valid.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    if !fds.is_empty() {
+        let fds = &fds[..fds.len().min(MAX_FDS)];
+        let bytes = (fds.len() * mem::size_of::<c_int>()) as u32;
+        header.msg_control = control.as_mut_ptr().cast();
+        // SAFETY: CMSG_SPACE only computes.
+        header.msg_controllen = unsafe { libc::CMSG_SPACE(bytes) } as usize;
+        // SAFETY: the control buffer is aligned and large enough for MAX_FDS descriptors, and msg_controllen says so.
+        unsafe {
+            let first = libc::CMSG_FIRSTHDR(&raw const header);
+            (*first).cmsg_level = libc::SOL_SOCKET;
+            (*first).cmsg_type = libc::SCM_RIGHTS;
+            (*first).cmsg_len = libc::CMSG_LEN(bytes) as usize;
+            ptr::copy_nonoverlapping(fds.as_ptr(), libc::CMSG_DATA(first).cast(), fds.len());
         }
-        // SAFETY: every pointer in the header outlives the call.
-        retry(|| unsafe { libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL) })
-    });
-    if sent < 0 { failed() } else { Ok(()) }
+    }
+    // SAFETY: every pointer in the header outlives the call.
+    let sent = retry(|| unsafe { libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL) });
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Receives one message from the control socket; `None` when the host has closed it. Blocks.
 #[pyfunction]
 pub(crate) fn receive_message<'py>(py: Python<'py>, socket: c_int, limit: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let mut buffer = vec![0u8; limit];
-    // SAFETY: the buffer is writable for its length.
-    let got = py.detach(|| retry(|| unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_TRUNC) }));
-    if got < 0 {
-        return failed();
-    }
-    let got = got as usize;
-    if got > limit {
+    // Its length first: a buffer of the largest size would be 48 pages written for a message of a hundred bytes.
+    // SAFETY: nothing is written into an empty buffer.
+    let length = py.detach(|| retry(|| unsafe { libc::recv(socket, ptr::null_mut(), 0, libc::MSG_PEEK | libc::MSG_TRUNC) }));
+    let length = match length {
+        ..0 => return failed(),
+        0 => return Ok(None),
+        length => length as usize,
+    };
+    if length > limit {
         return Err(PyValueError::new_err("a control message is larger than its limit"));
     }
-    Ok((got > 0).then(|| PyBytes::new(py, &buffer[..got])))
+    let bytes = PyBytes::new_with(py, length, |space| {
+        // SAFETY: the space is writable for its length.
+        match retry(|| unsafe { libc::recv(socket, space.as_mut_ptr().cast(), space.len(), libc::MSG_TRUNC) }) {
+            got if got == length as isize => Ok(()),
+            ..0 => failed(),
+            _ => Err(PyValueError::new_err("a control message changed while it was read")),
+        }
+    })?;
+    Ok(Some(bytes))
 }
 
 /// Reads one frame; `None` at the end of the stream. Blocks.
@@ -150,7 +163,7 @@ fn read_full(socket: c_int, buffer: &mut [u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-fn retry(mut call: impl FnMut() -> isize) -> isize {
+pub(crate) fn retry(mut call: impl FnMut() -> isize) -> isize {
     loop {
         let result = call();
         if result >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {

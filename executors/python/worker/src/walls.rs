@@ -38,7 +38,7 @@ struct PathBeneathAttr {
     parent_fd: i32,
 }
 
-fn check(result: i64) -> io::Result<i64> {
+pub(crate) fn check(result: i64) -> io::Result<i64> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
@@ -64,23 +64,42 @@ pub(crate) fn enter_call(
     parent: c_int,
     may_fork: bool,
 ) -> PyResult<()> {
-    hide_memory()?;
-    // SAFETY: plain integers.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as c_ulong) }.into())?;
-    // SAFETY: takes nothing.
-    if parent != 0 && unsafe { libc::getppid() } != parent {
-        return Err(io::Error::other("the zygote is gone").into());
+    Ok(Walls::new(readable, writable, may_fork).enter(&limits, None, parent)?)
+}
+
+/// The walls of a plugin's calls, made before the fork: a child that allocates writes pages that it shares until then.
+pub(crate) struct Walls {
+    readable: Vec<c_int>,
+    writable: Vec<c_int>,
+    no_fork: Option<Vec<bpf::SockFilter>>,
+}
+
+impl Walls {
+    pub(crate) fn new(readable: Vec<c_int>, writable: Vec<c_int>, may_fork: bool) -> Self {
+        Self { readable, writable, no_fork: (!may_fork).then(bpf::no_fork_filter) }
     }
-    for (resource, value) in limits {
-        lower_limit(resource, value)?;
+
+    /// As [`enter_call`], without Python: between a fork and the interpreter's own clean-up nothing else may run. `own` is the call's
+    /// scratch folder.
+    pub(crate) fn enter(&self, limits: &[(u32, u64)], own: Option<c_int>, parent: c_int) -> io::Result<()> {
+        hide_memory()?;
+        // SAFETY: plain integers.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as c_ulong) }.into())?;
+        // SAFETY: takes nothing.
+        if parent != 0 && unsafe { libc::getppid() } != parent {
+            return Err(io::Error::other("the zygote is gone"));
+        }
+        for (resource, value) in limits {
+            lower_limit(*resource, *value)?;
+        }
+        if own.is_some() || !(self.readable.is_empty() && self.writable.is_empty()) {
+            self.narrow_files(own)?;
+        }
+        match &self.no_fork {
+            Some(filter) => bpf::install(filter),
+            None => Ok(()),
+        }
     }
-    if !(readable.is_empty() && writable.is_empty()) {
-        narrow_files(&readable, &writable)?;
-    }
-    if !may_fork {
-        bpf::install(&bpf::no_fork_filter())?;
-    }
-    Ok(())
 }
 
 fn hide_memory() -> io::Result<()> {
@@ -103,30 +122,34 @@ fn lower_limit(resource: u32, value: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn narrow_files(readable: &[c_int], writable: &[c_int]) -> io::Result<()> {
-    // SAFETY: the version query takes no attribute.
-    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0usize, 0usize, LANDLOCK_CREATE_RULESET_VERSION) };
-    let abi = check(abi)?;
-    let read = right::READ_FILE | right::READ_DIR;
-    let mut all = read | right::WRITE_FILE | right::REMOVE_AND_MAKE;
-    if abi >= 2 {
-        all |= right::REFER;
+impl Walls {
+    fn narrow_files(&self, own: Option<c_int>) -> io::Result<()> {
+        // SAFETY: the version query takes no attribute.
+        let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0usize, 0usize, LANDLOCK_CREATE_RULESET_VERSION) };
+        let abi = check(abi)?;
+        let read = right::READ_FILE | right::READ_DIR;
+        let mut all = read | right::WRITE_FILE | right::REMOVE_AND_MAKE;
+        if abi >= 2 {
+            all |= right::REFER;
+        }
+        if abi >= 3 {
+            all |= right::TRUNCATE;
+        }
+        let attr =
+            RulesetAttr { handled_access_fs: all, handled_access_net: 0, scoped: if abi >= 6 { LANDLOCK_SCOPES } else { 0 } };
+        // SAFETY: `attr` is initialised and its size is given. Kernels accept a longer one whose unknown end is zero.
+        let ruleset =
+            unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, mem::size_of::<RulesetAttr>(), 0u32) };
+        let ruleset = check(ruleset)?;
+        let writable = own.iter().chain(&self.writable).map(|fd| (*fd, all));
+        let mut rules = self.readable.iter().map(|fd| (*fd, read)).chain(writable);
+        let added = rules.try_for_each(|(parent_fd, allowed_access)| add_rule(ruleset, parent_fd, allowed_access));
+        // SAFETY: `ruleset` is ours.
+        let entered = added.and_then(|()| check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0u32) }));
+        // SAFETY: `ruleset` is ours and not used again.
+        unsafe { libc::close(ruleset as c_int) };
+        entered.map(|_| ())
     }
-    if abi >= 3 {
-        all |= right::TRUNCATE;
-    }
-    let attr = RulesetAttr { handled_access_fs: all, handled_access_net: 0, scoped: if abi >= 6 { LANDLOCK_SCOPES } else { 0 } };
-    // SAFETY: `attr` is initialised and its size is given. Kernels accept a longer one whose unknown end is zero.
-    let ruleset =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, mem::size_of::<RulesetAttr>(), 0u32) };
-    let ruleset = check(ruleset)?;
-    let rules = readable.iter().map(|fd| (*fd, read)).chain(writable.iter().map(|fd| (*fd, all)));
-    let added = rules.into_iter().try_for_each(|(parent_fd, allowed_access)| add_rule(ruleset, parent_fd, allowed_access));
-    // SAFETY: `ruleset` is ours.
-    let entered = added.and_then(|()| check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0u32) }));
-    // SAFETY: `ruleset` is ours and not used again.
-    unsafe { libc::close(ruleset as c_int) };
-    entered.map(|_| ())
 }
 
 fn add_rule(ruleset: i64, parent_fd: c_int, allowed_access: u64) -> io::Result<()> {
@@ -149,6 +172,11 @@ fn add_rule(ruleset: i64, parent_fd: c_int, allowed_access: u64) -> io::Result<(
     }
 }
 
+/// A time of the kernel's in microseconds.
+pub(crate) fn micros(time: libc::timeval) -> u64 {
+    time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64
+}
+
 /// CPU time in microseconds and the largest resident size in KiB of this process.
 #[pyfunction]
 pub(crate) fn usage() -> PyResult<(u64, u64)> {
@@ -156,6 +184,5 @@ pub(crate) fn usage() -> PyResult<(u64, u64)> {
     let mut usage: libc::rusage = unsafe { mem::zeroed() };
     // SAFETY: `usage` is a valid rusage to write into.
     check(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }.into())?;
-    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
     Ok((micros(usage.ru_utime) + micros(usage.ru_stime), usage.ru_maxrss as u64))
 }
