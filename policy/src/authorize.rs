@@ -1,10 +1,6 @@
 //! The decision: declared and granted and enforceable, or every key that is missing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -20,11 +16,11 @@ use crate::{
 pub struct Standing<'a> {
     /// The grant that fits the plugin, if there is one.
     pub grant: Option<&'a Grant>,
-    /// Secrets that are set for the plugin.
+    /// Secrets that are kept under the plugin's name; the grant says which of them are this plugin's.
     pub secrets: &'a BTreeMap<String, SecretValue>,
-    /// The operator's configuration of the plugin.
+    /// The configuration that is kept under the plugin's name; the grant says whether it is this plugin's.
     pub config: &'a Map<String, Value>,
-    /// Why the configuration does not fit the plugin's schema, if it does not.
+    /// Why the configuration that the plugin would be handed does not fit its schema, if it does not.
     pub config_problem: Option<&'a str>,
     /// The level that the executor reaches on this machine.
     pub reached: Level,
@@ -47,30 +43,34 @@ pub fn readiness(declared: &Declared, standing: &Standing<'_>) -> Result<Allowed
             None => missing.push(Missing::Grant { power: *power }),
         }
     }
-    let names: BTreeSet<&String> = declared.secrets.iter().collect();
-    for name in &declared.required_secrets {
-        if !standing.secrets.contains_key(name) {
-            missing.push(Missing::Secret { name: name.clone() });
-        }
+    let secrets = handed_secrets(declared, grant, standing.secrets);
+    for name in declared.required_secrets.iter().filter(|name| !secrets.contains_key(*name)) {
+        missing.push(Missing::Secret { name: name.clone() });
     }
     if let Some(problem) = standing.config_problem {
         missing.push(Missing::Config { problem: problem.to_owned() });
     }
     // Without a grant of its own a plugin holds no power, and runs at whatever confinement the machine reaches, but never without any.
-    let least_level = grant.map_or(Level::L1, |grant| grant.level);
+    let least_level = grant.map_or(Level::L1, Grant::least_level);
     if standing.reached < least_level {
         missing.push(Missing::Level { wanted: least_level, reached: standing.reached });
     }
     if !missing.is_empty() {
         return Err(missing);
     }
-    let secrets = standing
-        .secrets
-        .iter()
-        .filter(|(name, _)| names.contains(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Ok(Allowed { powers, secrets, config: standing.config.clone(), least_level: Some(least_level) })
+    let config = grant.filter(|grant| grant.config).map_or_else(Map::new, |_| standing.config.clone());
+    Ok(Allowed { powers, secrets, config, least_level: Some(least_level) })
+}
+
+/// Secrets that are declared, kept, and this plugin's: a name is no proof of who asks.
+fn handed_secrets(
+    declared: &Declared,
+    grant: Option<&Grant>,
+    kept: &BTreeMap<String, SecretValue>,
+) -> BTreeMap<String, SecretValue> {
+    let Some(grant) = grant else { return BTreeMap::new() };
+    let handed = declared.secrets.iter().filter(|name| grant.secrets.contains(*name));
+    handed.filter_map(|name| Some((name.clone(), kept.get(name)?.clone()))).collect()
 }
 
 /// How far a held power reaches: what is granted, as far as it is declared. `None` when nothing is left, which an empty scope would turn into

@@ -1,7 +1,7 @@
 //! What the operator gave. The file they live in is written by `cli` only; here they are values.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -32,16 +32,27 @@ pub struct Grant {
     pub source: Source,
     /// Digest of what it declared when the grant was given.
     pub declared: Digest,
-    /// The least level it may run at.
-    #[serde(default = "default_level")]
-    pub level: Level,
+    /// The least level it may run at, where the operator named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
     /// The powers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub powers: BTreeMap<Permission, Scope>,
+    /// Names of the secrets that it is handed. Values are kept by the plugin's name; this says whose they are.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
+    /// Whether the configuration that is kept under its name is its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub config: bool,
 }
 
-const fn default_level() -> Level {
-    Level::L2
+impl Grant {
+    /// The least level it may run at: what the operator named, else L2 as soon as it holds something that is worth a wall.
+    #[must_use]
+    pub fn least_level(&self) -> Level {
+        let holds = !self.powers.is_empty() || !self.secrets.is_empty();
+        self.level.unwrap_or(if holds { Level::L2 } else { Level::L1 })
+    }
 }
 
 /// Why a grant can't be given.
@@ -94,6 +105,14 @@ pub enum GrantError {
         power: Permission,
         /// What was given.
         found: String,
+    },
+    /// The manifest names no such secret.
+    #[error("plugin `{plugin}` declares no secret `{secret}`")]
+    SecretNotDeclared {
+        /// Plugin.
+        plugin: PluginName,
+        /// Secret.
+        secret: String,
     },
     /// A scope on a power that has none.
     #[error("`{power}` takes no scope, found `{found}`")]
@@ -157,8 +176,47 @@ impl Grants {
     /// Sets the least level a plugin may run at.
     pub fn set_level(&mut self, plugin: &Plugin, level: Level) -> &Grant {
         let grant = self.entry(plugin, &Declared::of(&plugin.manifest));
-        grant.level = level;
+        grant.level = Some(level);
         grant
+    }
+
+    /// Makes this plugin the one that is handed a secret. There is one value a name, so there is one holder: another plugin of the same name
+    /// loses it.
+    ///
+    /// # Errors
+    /// [`GrantError::SecretNotDeclared`] when the manifest does not ask for it.
+    pub fn hand_secret(&mut self, plugin: &Plugin, secret: &str) -> Result<&Grant, GrantError> {
+        let declared = Declared::of(&plugin.manifest);
+        let name = &plugin.manifest.name;
+        if !declared.secrets.iter().any(|known| known == secret) {
+            return Err(GrantError::SecretNotDeclared { plugin: name.clone(), secret: secret.to_owned() });
+        }
+        self.withdraw_secret(name, secret);
+        let grant = self.entry(plugin, &declared);
+        grant.secrets.insert(secret.to_owned());
+        Ok(grant)
+    }
+
+    /// Takes a secret from every plugin of the name.
+    pub fn withdraw_secret(&mut self, plugin: &PluginName, secret: &str) {
+        for grant in self.grants.iter_mut().filter(|grant| &grant.plugin == plugin) {
+            grant.secrets.remove(secret);
+        }
+    }
+
+    /// Makes this plugin the one that is handed the configuration kept under its name, and no other of that name.
+    pub fn hand_config(&mut self, plugin: &Plugin) -> &Grant {
+        self.withdraw_config(&plugin.manifest.name);
+        let grant = self.entry(plugin, &Declared::of(&plugin.manifest));
+        grant.config = true;
+        grant
+    }
+
+    /// Takes the configuration from every plugin of the name.
+    pub fn withdraw_config(&mut self, plugin: &PluginName) {
+        for grant in self.grants.iter_mut().filter(|grant| &grant.plugin == plugin) {
+            grant.config = false;
+        }
     }
 
     /// Takes a power back, from every source and version of the name; `None` takes everything. Returns whether anything was held.
@@ -187,8 +245,10 @@ impl Grants {
                 plugin: plugin.manifest.name.clone(),
                 source: plugin.source.clone(),
                 declared: digest,
-                level: default_level(),
+                level: None,
                 powers: BTreeMap::new(),
+                secrets: BTreeSet::new(),
+                config: false,
             }),
         }
     }

@@ -24,7 +24,7 @@ pub use call::{ArgumentProblem, CallOutcome, CallReply, CallRequest, CallUpdate,
 pub use catalog::{Availability, BrokenPlugin, Catalog, PluginEntry, Schema, SchemaProblem, ServedTool};
 pub use error::{Code, ServeError, StartError, errors_page};
 pub use host::Host;
-pub use http::{HttpServer, HttpSettings, serve_http};
+pub use http::{HttpLimits, HttpServer, HttpSettings, serve_http};
 pub use mcp::{LineTransport, serve_lines, serve_stdio};
 pub use operator::{About, Operator, OperatorError, Problem, TokenEntry, Tokens};
 pub use retrieval::{EmbedderChoice, IndexMode};

@@ -21,6 +21,8 @@ use crate::{Caller, Dirs};
 
 /// The largest operator file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// How often grants that change while they are read are read again.
+const MAX_READS: usize = 16;
 /// The largest secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
@@ -114,10 +116,20 @@ impl Operator {
     /// `grants.yaml` cannot be read, does not parse, or may be written by others. A bad secret or configuration is a
     /// [`Problem`] of its plugin.
     pub fn read(dirs: &Dirs) -> Result<Self, OperatorError> {
-        let mut operator = Self { grants: read_grants(&dirs.config.join("grants.yaml"))?, ..Self::default() };
-        operator.read_secrets(&dirs.config.join("secrets"));
-        operator.read_config(&dirs.config.join("config"));
-        Ok(operator)
+        let path = dirs.config.join("grants.yaml");
+        let mut grants = read_grants(&path)?;
+        for _ in 0..MAX_READS {
+            let mut operator = Self { grants, ..Self::default() };
+            operator.read_secrets(&dirs.config.join("secrets"));
+            operator.read_config(&dirs.config.join("config"));
+            // A value changes hands in three writes: taken from the old holder, replaced, handed to the new one. Grants that are the same
+            // before and after the values were read say whose values these are.
+            grants = read_grants(&path)?;
+            if grants == operator.grants {
+                return Ok(operator);
+            }
+        }
+        Err(OperatorError::Unreadable { path, reason: "it changes faster than it can be read".to_owned() })
     }
 
     /// Why a plugin's configuration was refused, if it was; for the operator, as it names the file and may quote it.

@@ -73,6 +73,17 @@ enum Action {
         #[command(flatten)]
         shelf: Shelf,
     },
+    /// Hand the configuration that is there to the plugin as it is now
+    ///
+    /// A configuration belongs to the plugin that it was made for: another one of the same name, or a version that asks for something else,
+    /// is not handed it until you say so.
+    #[command(after_long_help = "Example:\n  pegboard config keep weather")]
+    Keep {
+        /// Name of the plugin
+        plugin: String,
+        #[command(flatten)]
+        shelf: Shelf,
+    },
     /// Open the configuration in $VISUAL or $EDITOR
     #[command(after_long_help = "Example:\n  EDITOR=nano pegboard config edit weather")]
     Edit {
@@ -88,6 +99,7 @@ impl Config {
         let (Action::Get { plugin, shelf, .. }
         | Action::Set { plugin, shelf, .. }
         | Action::Unset { plugin, shelf, .. }
+        | Action::Keep { plugin, shelf }
         | Action::Edit { plugin, shelf }) = &self.action;
         let found = shelf::load(settings, shelf)?;
         let plugin = found.plugin(plugin)?;
@@ -95,6 +107,7 @@ impl Config {
             Action::Get { key, .. } => get(settings, plugin, key.as_deref(), output),
             Action::Set { key, value, .. } => set(settings, plugin, key, value, output),
             Action::Unset { key, .. } => unset(settings, plugin, key, output),
+            Action::Keep { .. } => keep(settings, plugin, output),
             Action::Edit { .. } => edit(settings, plugin, output),
         }
     }
@@ -110,7 +123,8 @@ fn schema(plugin: &Plugin) -> Outcome<&Map<String, Value>> {
 
 fn get(settings: &Settings, plugin: &Plugin, key: Option<&str>, output: &Output) -> Outcome {
     let schema = schema(plugin)?;
-    let config = operator::config::read(&settings.places, &plugin.manifest.name)?;
+    let config = operator::config::held(&settings.places, plugin)?;
+    let anothers = operator::config::is_anothers(&settings.places, plugin)?;
     let name = plugin.manifest.name.as_str();
     if let Some(key) = key {
         let Some(value) = config.get(key).or_else(|| typed::property(schema, key)?.get("default")) else {
@@ -119,7 +133,7 @@ fn get(settings: &Settings, plugin: &Plugin, key: Option<&str>, output: &Output)
         return output
             .show(&json!({"plugin": name, "key": key, "value": value, "set": config.contains_key(key)}), |_| shown(value));
     }
-    output.show(&json!({"plugin": name, "config": config, "schema": schema}), |output| {
+    output.show(&json!({"plugin": name, "config": config, "anothers": anothers, "schema": schema}), |output| {
         let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
         let mut keys: Vec<&String> = properties.keys().collect();
         keys.extend(config.keys().filter(|key| !properties.contains_key(*key)));
@@ -137,7 +151,11 @@ fn get(settings: &Settings, plugin: &Plugin, key: Option<&str>, output: &Output)
             let what = of("description").and_then(Value::as_str).unwrap_or_default();
             vec![Cell::toned(Tone::Strong, key), Cell::toned(tone, value), what.into()]
         });
-        output.table(&["KEY", "VALUE", "WHAT"], rows.collect())
+        let mut text = output.table(&["KEY", "VALUE", "WHAT"], rows.collect());
+        if anothers {
+            text.push_str(&format!("\na configuration is kept that was not made for this plugin: pegboard config keep {name}\n"));
+        }
+        text
     })
 }
 
@@ -159,7 +177,7 @@ fn set(settings: &Settings, plugin: &Plugin, key: &str, word: &str, output: &Out
     }
     let value = typed::parse(schema, property, word)
         .map_err(|problem| Failure::usage("config.invalid", format!("`{key}`: {problem}")))?;
-    let kept = operator::config::change(&settings.places, &plugin.manifest, |config| {
+    let kept = operator::config::change(&settings.places, plugin, |config| {
         config.insert(key.to_owned(), value.clone());
         Ok(())
     })?;
@@ -169,11 +187,22 @@ fn set(settings: &Settings, plugin: &Plugin, key: &str, word: &str, output: &Out
 fn unset(settings: &Settings, plugin: &Plugin, key: &str, output: &Output) -> Outcome {
     schema(plugin)?;
     let name = &plugin.manifest.name;
-    let kept = operator::config::change(&settings.places, &plugin.manifest, |config| match config.shift_remove(key) {
+    let kept = operator::config::change(&settings.places, plugin, |config| match config.shift_remove(key) {
         Some(_) => Ok(()),
         None => Err(Failure::not_found("config.not_set", format!("`{key}` of `{name}` is not set"))),
     })?;
     output.show(&json!({"plugin": name.as_str(), "config": kept}), |_| format!("`{key}` of `{name}` is no longer set"))
+}
+
+fn keep(settings: &Settings, plugin: &Plugin, output: &Output) -> Outcome {
+    schema(plugin)?;
+    let name = &plugin.manifest.name;
+    if operator::config::text(&settings.places, name)?.is_none() {
+        return Err(Failure::not_found("config.not_set", format!("no configuration of `{name}` is kept"))
+            .hint(format!("pegboard config set {name} KEY VALUE")));
+    }
+    let kept = operator::config::keep(&settings.places, plugin)?;
+    output.show(&json!({"plugin": name.as_str(), "config": kept}), |_| format!("the configuration of `{name}` is handed to it"))
 }
 
 fn edit(settings: &Settings, plugin: &Plugin, output: &Output) -> Outcome {
@@ -193,7 +222,7 @@ fn edit(settings: &Settings, plugin: &Plugin, output: &Output) -> Outcome {
         if text == start {
             return output.show(&json!({"plugin": name.as_str(), "changed": false}), |_| "nothing was changed".to_owned());
         }
-        match operator::config::replace(&settings.places, &plugin.manifest, before.as_deref(), &text) {
+        match operator::config::replace(&settings.places, plugin, before.as_deref(), &text) {
             Ok(kept) => {
                 return output.show(&json!({"plugin": name.as_str(), "changed": true, "config": kept}), |_| {
                     format!("configuration of `{name}` kept")

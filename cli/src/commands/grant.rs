@@ -77,7 +77,7 @@ impl Grant {
         let document = json!({
             "plugin": granted.plugin.as_str(),
             "source": granted.source.to_string(),
-            "level": granted.level.as_str(),
+            "level": granted.least_level().as_str(),
             "reached": reached.as_str(),
             "powers": granted.powers.iter().map(|(power, scope)| json!({
                 "power": power.as_str(), "folders": scope.folders, "hosts": scope.hosts, "advisory": powers::advisory(*power),
@@ -144,8 +144,8 @@ fn consequences(plugin: &Plugin, preview: &Granted, reached: Level) -> String {
     if preview.powers.is_empty() {
         text.push_str("  nothing beyond its own scratch folder\n");
     }
-    text.push_str(&format!("  at sandbox level {} or more; this machine reaches {reached}\n", preview.level));
-    if reached < preview.level {
+    text.push_str(&format!("  at sandbox level {} or more; this machine reaches {reached}\n", preview.least_level()));
+    if reached < preview.least_level() {
         text.push_str(&format!("  so it will not run here; --level {reached} would let it\n"));
     }
     text
@@ -196,7 +196,10 @@ fn refused(plugin: &Plugin, error: &GrantError) -> Failure {
             let folders = if *power == Permission::FileSystemWrite { &declared.write } else { &declared.read };
             failure.hint(format!("it declares {}", folders.join(", ")))
         }
-        GrantError::NotAbsolute { .. } | GrantError::NotAHost { .. } | GrantError::NoScope { .. } => failure,
+        GrantError::NotAbsolute { .. }
+        | GrantError::NotAHost { .. }
+        | GrantError::NoScope { .. }
+        | GrantError::SecretNotDeclared { .. } => failure,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// Show what was granted
 ///
-/// A grant belongs to a plugin's name, its source and what it declared when the grant was given. `stale` means that the plugin there now is
+/// A grant belongs to a plugin's name, its source and what it declared when the grant was given: its powers, its secrets, its configuration. `stale` means that the plugin there now is
 /// another one, or asks for something else: the grant gives it nothing, and `pegboard revoke` removes it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  pegboard grants\n  pegboard grants --plugins ./my-plugins --json")]
@@ -45,11 +45,13 @@ fn document(grant: &Grant, in_use: bool) -> Value {
         "plugin": grant.plugin.as_str(),
         "source": grant.source.to_string(),
         "declared": grant.declared.as_str(),
-        "level": grant.level.as_str(),
+        "level": grant.least_level().as_str(),
         "in_use": in_use,
         "powers": grant.powers.iter().map(|(power, scope)| json!({
             "power": power.as_str(), "folders": scope.folders, "hosts": scope.hosts, "advisory": powers::advisory(*power),
         })).collect::<Vec<_>>(),
+        "secrets": grant.secrets,
+        "config": grant.config,
     })
 }
 
@@ -60,14 +62,16 @@ fn table(grants: &AllGrants, in_use: &[bool], output: &Output) -> String {
     let mut rows = Vec::new();
     for (grant, in_use) in grants.grants.iter().zip(in_use) {
         let state = if *in_use { Cell::toned(Tone::Good, "in use") } else { Cell::toned(Tone::Dim, "stale") };
-        let held: Vec<String> = grant.powers.iter().map(|(power, scope)| powers::with_scope(*power, scope)).collect();
+        let powers = grant.powers.iter().map(|(power, scope)| powers::with_scope(*power, scope));
+        let secrets = grant.secrets.iter().map(|secret| format!("secret {secret}"));
+        let held: Vec<String> = powers.chain(secrets).chain(grant.config.then(|| "configuration".to_owned())).collect();
         rows.push(vec![
             Cell::toned(Tone::Strong, grant.plugin.as_str()),
             state,
-            grant.level.as_str().into(),
-            if held.is_empty() { "no power".into() } else { held.join(", ").into() },
+            grant.least_level().as_str().into(),
+            if held.is_empty() { "nothing".into() } else { held.join(", ").into() },
             grant.source.to_string().into(),
         ]);
     }
-    output.table(&["PLUGIN", "STATE", "LEVEL", "POWERS", "SOURCE"], rows)
+    output.table(&["PLUGIN", "STATE", "LEVEL", "HOLDS", "SOURCE"], rows)
 }

@@ -46,12 +46,13 @@ impl Info {
         let set: Vec<String> = operator::secrets::all(&settings.places)?
             .into_iter()
             .filter(|secret| secret.plugin == entry.name() && secret.problem.is_none())
+            .filter(|secret| entry.grant.as_ref().is_some_and(|grant| grant.secrets.contains(&secret.name)))
             .map(|secret| secret.name)
             .collect();
         let granted = |power: &Permission| entry.grant.as_ref().and_then(|grant| grant.powers.get(power)).cloned();
         let powers: Vec<Power> =
             entry.declared.powers.iter().map(|power| Power { power: *power, granted: granted(power) }).collect();
-        let configuration = operator::config::read(&settings.places, &entry.plugin.manifest.name)?;
+        let configuration = operator::config::held(&settings.places, &entry.plugin)?;
         let document = document(&found, entry, &powers, &set, &configuration);
         output.show(&document, |output| text(&found, entry, &powers, &set, output))
     }
@@ -80,7 +81,7 @@ fn document(
         "source": entry.plugin.source.to_string(),
         "root": entry.plugin.root,
         "content": entry.plugin.content.as_str(),
-        "level": {"least": entry.grant.as_ref().map(|grant| grant.level.as_str()), "reached": found.reached.as_str()},
+        "level": {"least": entry.grant.as_ref().map(|grant| grant.least_level().as_str()), "reached": found.reached.as_str()},
         "powers": powers.iter().map(|power| json!({
             "power": power.power.as_str(),
             "allows": powers::allows(power.power),
@@ -179,7 +180,7 @@ fn power_rows(powers: &[Power]) -> Vec<Vec<Cell>> {
 
 fn facts(found: &Found, entry: &PluginEntry) -> Vec<Vec<Cell>> {
     let manifest = &entry.plugin.manifest;
-    let least = entry.grant.as_ref().map_or("", |grant| grant.level.as_str());
+    let least = entry.grant.as_ref().map_or("", |grant| grant.least_level().as_str());
     let level = if least.is_empty() {
         format!("reaches {}", found.reached)
     } else {

@@ -55,7 +55,7 @@ fn document(entry: &PluginEntry, found: &Found) -> Value {
         "reasons": standing::reasons(entry).iter().map(Reason::document).collect::<Vec<_>>(),
         "tools": entry.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(),
         "pending": entry.pending.iter().map(ToolName::as_str).collect::<Vec<_>>(),
-        "level": {"least": entry.grant.as_ref().map(|grant| grant.level.as_str()), "reached": found.reached.as_str()},
+        "level": {"least": entry.grant.as_ref().map(|grant| grant.least_level().as_str()), "reached": found.reached.as_str()},
         "advisory": standing::advisories(entry),
         "source": entry.plugin.source.to_string(),
         "root": entry.plugin.root,

@@ -7,14 +7,18 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use policy::Plugin;
+use manifest_schema::PluginName;
+use policy::{Declared, Plugin};
 use serde_json::json;
 
 use super::{shelf, words};
 use crate::{
     args::Shelf,
     failure::{Failure, Outcome, nearest},
-    operator::secrets::{self, MAX_SECRET_BYTES, SecretName},
+    operator::{
+        self,
+        secrets::{self, MAX_SECRET_BYTES, SecretName},
+    },
     output::{Cell, Output, Tone},
     settings::Settings,
 };
@@ -51,6 +55,19 @@ enum Action {
         #[command(flatten)]
         shelf: Shelf,
     },
+    /// Hand a value that is there to the plugin as it is now
+    ///
+    /// A secret belongs to the plugin that it was set for: another one of the same name, or a version that asks for something else, is not
+    /// handed it until you say so.
+    #[command(after_long_help = "Example:\n  pegboard secret keep weather OPENWEATHER_API_KEY")]
+    Keep {
+        /// Name of the plugin
+        plugin: String,
+        /// Name of the secret, as the manifest declares it
+        name: String,
+        #[command(flatten)]
+        shelf: Shelf,
+    },
     /// Show which secrets are declared and set, without their values
     #[command(after_long_help = "Examples:\n  pegboard secret list\n  pegboard secret list --json")]
     List {
@@ -75,22 +92,36 @@ impl Secret {
                 let plugin = found.plugin(plugin)?;
                 let name = declared(plugin, name)?;
                 let value = read_value(plugin, &name, value_file.as_deref())?;
-                secrets::set(&settings.places, &plugin.manifest.name, &name, &value)?;
+                secrets::set(&settings.places, plugin, &name, &value)?;
                 let document = json!({"plugin": plugin.manifest.name.as_str(), "name": name.as_str(), "set": true});
                 output.show(&document, |_| format!("secret `{}` of `{}` is set", name.as_str(), plugin.manifest.name))
+            }
+            Action::Keep { plugin, name, shelf } => {
+                let found = shelf::load(settings, shelf)?;
+                let plugin = found.plugin(plugin)?;
+                let name = declared(plugin, name)?;
+                if !secrets::keep(&settings.places, plugin, &name)? {
+                    return Err(not_set(&plugin.manifest.name, &name));
+                }
+                let document = json!({"plugin": plugin.manifest.name.as_str(), "name": name.as_str(), "set": true});
+                output.show(&document, |_| format!("secret `{}` is handed to `{}`", name.as_str(), plugin.manifest.name))
             }
             Action::List { shelf } => list(settings, shelf, output),
             Action::Remove { plugin, name } => {
                 let (plugin, name) = (words::plugin_name(plugin)?, SecretName::parse(name)?);
                 if !secrets::forget(&settings.places, &plugin, &name)? {
-                    let message = format!("secret `{}` of `{plugin}` is not set", name.as_str());
-                    return Err(Failure::not_found("secret.not_found", message).hint("pegboard secret list shows what is set"));
+                    return Err(not_set(&plugin, &name));
                 }
                 let document = json!({"plugin": plugin.as_str(), "name": name.as_str(), "set": false});
                 output.show(&document, |_| format!("secret `{}` of `{plugin}` is forgotten", name.as_str()))
             }
         }
     }
+}
+
+fn not_set(plugin: &PluginName, name: &SecretName) -> Failure {
+    Failure::not_found("secret.not_found", format!("secret `{}` of `{plugin}` is not set", name.as_str()))
+        .hint("pegboard secret list shows what is set")
 }
 
 /// A name that the plugin declares; another one would never reach it.
@@ -150,21 +181,28 @@ struct Listed {
 fn list(settings: &Settings, shelf: &Shelf, output: &Output) -> Outcome {
     let set = secrets::all(&settings.places)?;
     let found = shelf::load(settings, shelf)?;
+    let grants = operator::grants::read(&settings.places)?;
     let mut listed: Vec<Listed> = Vec::new();
     for plugin in found.plugins() {
+        let grant = grants.of(plugin, &Declared::of(&plugin.manifest));
         for secret in &plugin.manifest.secrets {
             let held = set.iter().find(|held| held.plugin == plugin.manifest.name.as_str() && held.name == secret.name);
             let problem = held.and_then(|held| held.problem.clone());
+            let handed = grant.is_some_and(|grant| grant.secrets.contains(&secret.name));
+            let anothers =
+                "set for another plugin of this name, or before this one declared what it does now: pegboard secret keep";
+            let note = held.filter(|_| problem.is_none() && !handed).map(|_| anothers.to_owned());
             listed.push(Listed {
                 plugin: plugin.manifest.name.to_string(),
                 name: secret.name.clone(),
                 state: match (held, &problem) {
                     (None, _) => "not set",
                     (Some(_), Some(_)) => "refused",
-                    (Some(_), None) => "set",
+                    (Some(_), None) if handed => "set",
+                    (Some(_), None) => "anothers",
                 },
                 required: secret.required,
-                note: problem.or_else(|| secret.description.clone()).unwrap_or_default(),
+                note: problem.or(note).or_else(|| secret.description.clone()).unwrap_or_default(),
             });
         }
     }
@@ -185,7 +223,7 @@ fn list(settings: &Settings, shelf: &Shelf, output: &Output) -> Outcome {
         let rows = listed.iter().map(|secret| {
             let tone = match (secret.state, secret.required) {
                 ("set", _) => Tone::Good,
-                ("not set", true) => Tone::Care,
+                ("not set" | "anothers", true) => Tone::Care,
                 ("refused", _) => Tone::Bad,
                 _ => Tone::Dim,
             };

@@ -128,6 +128,7 @@ impl Serve {
             tokens,
             allowed_origins: file.http.allowed_origins.clone(),
             allowed_hosts: file.http.allowed_hosts.clone(),
+            limits: server::HttpLimits::default(),
         }))
     }
 }

@@ -1,12 +1,14 @@
-//! `config/<plugin>.yaml`: the operator's configuration of a plugin, kept only when it fits the plugin's `config_schema`.
+//! `config/<plugin>.yaml`: the operator's configuration of a plugin, kept only when it fits the plugin's `config_schema`, and
+//! handed only to the plugin that it was made for.
 
 use std::{fs, io, path::PathBuf};
 
 use manifest_schema::{Manifest, PluginName};
+use policy::{Declared, Grants, Plugin};
 use serde_json::{Map, Value};
 use server::Schema;
 
-use super::{Lock, private_folder, read_yaml, write_private};
+use super::{Lock, grants, private_folder, read_yaml, write_private};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
@@ -18,9 +20,18 @@ pub(crate) fn path(places: &Places, plugin: &PluginName) -> PathBuf {
     places.config.join("config").join(format!("{plugin}.yaml"))
 }
 
-/// The configuration as it is.
-pub(crate) fn read(places: &Places, plugin: &PluginName) -> Outcome<Map<String, Value>> {
-    read_yaml(&path(places, plugin))
+/// The configuration that this plugin is handed: nothing when what is kept under its name is another's.
+pub(crate) fn held(places: &Places, plugin: &Plugin) -> Outcome<Map<String, Value>> {
+    if is_holder(places, plugin)? { read_yaml(&path(places, &plugin.manifest.name)) } else { Ok(Map::new()) }
+}
+
+/// Whether something is kept under the plugin's name that it is not handed.
+pub(crate) fn is_anothers(places: &Places, plugin: &Plugin) -> Outcome<bool> {
+    Ok(!is_holder(places, plugin)? && !read_yaml::<Map<String, Value>>(&path(places, &plugin.manifest.name))?.is_empty())
+}
+
+fn is_holder(places: &Places, plugin: &Plugin) -> Outcome<bool> {
+    Ok(grants::read(places)?.of(plugin, &Declared::of(&plugin.manifest)).is_some_and(|grant| grant.config))
 }
 
 /// The file as the operator wrote it, comments and all; `None` when there is none.
@@ -36,22 +47,40 @@ pub(crate) fn text(places: &Places, plugin: &PluginName) -> Outcome<Option<Strin
 /// Changes the configuration under the lock, and keeps it when it fits the schema.
 pub(crate) fn change(
     places: &Places,
-    manifest: &Manifest,
+    plugin: &Plugin,
     change: impl FnOnce(&mut Map<String, Value>) -> Outcome,
 ) -> Outcome<Map<String, Value>> {
     let lock = Lock::take(&places.config)?;
-    let mut config = read(places, &manifest.name)?;
+    let name = &plugin.manifest.name;
+    if is_anothers(places, plugin)? {
+        let message = format!(
+            "the configuration that is kept was made for another plugin named `{name}`, or before this one declared what it does now"
+        );
+        return Err(Failure::usage("config.anothers", message)
+            .hint(format!("pegboard config keep {name} hands it over; pegboard config edit {name} shows it")));
+    }
+    let mut config = read_yaml(&path(places, name))?;
     change(&mut config)?;
-    check(manifest, &config)?;
+    check(&plugin.manifest, &config)?;
     let text =
         serde_saphyr::to_string(&config).map_err(|error| anyhow::anyhow!("could not encode the configuration: {error}"))?;
-    keep(&lock, places, &manifest.name, &text)?;
+    write(&lock, places, plugin, &text)?;
+    Ok(config)
+}
+
+/// Makes this plugin the holder of the configuration that is there, when it fits its schema.
+pub(crate) fn keep(places: &Places, plugin: &Plugin) -> Outcome<Map<String, Value>> {
+    let lock = Lock::take(&places.config)?;
+    let config = read_yaml(&path(places, &plugin.manifest.name))?;
+    check(&plugin.manifest, &config)?;
+    hand(&lock, places, plugin, || Ok(()))?;
     Ok(config)
 }
 
 /// Keeps a text that the operator edited, when it parses and fits the schema, and nobody changed the file since it was `before`.
-pub(crate) fn replace(places: &Places, manifest: &Manifest, before: Option<&str>, text: &str) -> Outcome<Map<String, Value>> {
+pub(crate) fn replace(places: &Places, plugin: &Plugin, before: Option<&str>, text: &str) -> Outcome<Map<String, Value>> {
     let lock = Lock::take(&places.config)?;
+    let manifest = &plugin.manifest;
     if self::text(places, &manifest.name)?.as_deref() != before {
         let message = format!("the configuration of `{}` was changed by someone else meanwhile", manifest.name);
         return Err(Failure::usage("config.changed", message).hint(format!("pegboard config edit {}, once more", manifest.name)));
@@ -66,13 +95,22 @@ pub(crate) fn replace(places: &Places, manifest: &Manifest, before: Option<&str>
         })?
     };
     check(manifest, &config)?;
-    keep(&lock, places, &manifest.name, text)?;
+    write(&lock, places, plugin, text)?;
     Ok(config)
 }
 
-fn keep(lock: &Lock, places: &Places, plugin: &PluginName, text: &str) -> Outcome {
+fn write(lock: &Lock, places: &Places, plugin: &Plugin, text: &str) -> Outcome {
     private_folder(&places.config.join("config"))?;
-    write_private(lock, &path(places, plugin), text.as_bytes())
+    let path = path(places, &plugin.manifest.name);
+    hand(lock, places, plugin, || write_private(lock, &path, text.as_bytes()))
+}
+
+fn hand(lock: &Lock, places: &Places, plugin: &Plugin, write: impl FnOnce() -> Outcome) -> Outcome {
+    let withdraw = |grants: &mut Grants| grants.withdraw_config(&plugin.manifest.name);
+    grants::hand_over(lock, places, withdraw, write, |grants| {
+        grants.hand_config(plugin);
+        Ok(())
+    })
 }
 
 /// Whether a configuration fits the plugin's schema.

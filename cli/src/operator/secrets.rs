@@ -3,8 +3,9 @@
 use std::{fs, io, os::unix::fs::MetadataExt, path::PathBuf};
 
 use manifest_schema::PluginName;
+use policy::{Grants, Plugin};
 
-use super::{Lock, private_folder, remove, write_private};
+use super::{Lock, grants, private_folder, remove, write_private};
 use crate::{
     failure::{Failure, Outcome},
     settings::Places,
@@ -39,17 +40,40 @@ fn folder(places: &Places, plugin: &PluginName) -> PathBuf {
     places.config.join("secrets").join(plugin.as_str())
 }
 
-/// Keeps a value.
-pub(crate) fn set(places: &Places, plugin: &PluginName, name: &SecretName, value: &str) -> Outcome {
+/// Keeps a value and makes this plugin, and no other of its name, its holder.
+pub(crate) fn set(places: &Places, plugin: &Plugin, name: &SecretName, value: &str) -> Outcome {
     let lock = Lock::take(&places.config)?;
     private_folder(&places.config.join("secrets"))?;
-    let folder = folder(places, plugin);
+    let folder = folder(places, &plugin.manifest.name);
     private_folder(&folder)?;
-    write_private(&lock, &folder.join(name.as_str()), value.as_bytes())
+    let write = || write_private(&lock, &folder.join(name.as_str()), value.as_bytes());
+    hand(&lock, places, plugin, name, write)
+}
+
+/// Makes this plugin the holder of a value that is there. Returns whether there is one.
+pub(crate) fn keep(places: &Places, plugin: &Plugin, name: &SecretName) -> Outcome<bool> {
+    let lock = Lock::take(&places.config)?;
+    if !folder(places, &plugin.manifest.name).join(name.as_str()).exists() {
+        return Ok(false);
+    }
+    hand(&lock, places, plugin, name, || Ok(()))?;
+    Ok(true)
+}
+
+fn hand(lock: &Lock, places: &Places, plugin: &Plugin, name: &SecretName, write: impl FnOnce() -> Outcome) -> Outcome {
+    let withdraw = |grants: &mut Grants| grants.withdraw_secret(&plugin.manifest.name, name.as_str());
+    grants::hand_over(lock, places, withdraw, write, |grants| match grants.hand_secret(plugin, name.as_str()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::usage("secret.not_declared", error.to_string())),
+    })
 }
 
 /// Forgets a value. Returns whether there was one.
 pub(crate) fn forget(places: &Places, plugin: &PluginName, name: &SecretName) -> Outcome<bool> {
+    grants::change(places, |grants| {
+        grants.withdraw_secret(plugin, name.as_str());
+        Ok(())
+    })?;
     let lock = Lock::take(&places.config)?;
     remove(&lock, &folder(places, plugin).join(name.as_str()))
 }

@@ -69,7 +69,7 @@ fn an_edited_file_is_checked_and_kept_with_its_comments() {
     home.run(&["config", "edit", "needy"]).ends(2);
     assert_eq!(fs::read_to_string(home.config("config/needy.yaml")).unwrap(), text);
     let left: Vec<_> = fs::read_dir(home.config("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "the config folder and the lock: {left:?}");
+    assert_eq!(left.len(), 3, "the config folder, the grants and the lock: {left:?}");
 }
 
 #[test]

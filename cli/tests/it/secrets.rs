@@ -65,6 +65,46 @@ fn only_declared_names_are_taken() {
     assert!(!home.config("secrets/needy/API_KEY").exists());
 }
 
+/// Another plugin of the same name and declaration, in another folder; returns that folder.
+fn impostor(home: &Home) -> String {
+    let folder = home.path().join("elsewhere");
+    fs::create_dir_all(folder.join("needy")).unwrap();
+    for file in ["plugin.yaml", "main.py"] {
+        fs::copy(home.plugins().join("needy").join(file), folder.join("needy").join(file)).unwrap();
+    }
+    folder.display().to_string()
+}
+
+fn state(home: &Home, plugins: &str) -> String {
+    let document = home.run(&["secret", "list", "--json", "--plugins", plugins]).ends(0).json();
+    let secrets = document["secrets"].as_array().unwrap().clone();
+    secrets.iter().find(|secret| secret["name"] == "API_KEY").unwrap()["state"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_secret_belongs_to_the_plugin_it_was_set_for() {
+    let home = Home::with_needy();
+    let (ours, theirs) = (home.plugins().display().to_string(), impostor(&home));
+    home.run(&["secret", "set", "needy", "API_KEY"]).stdin(VALUE).ends(0);
+    home.run(&["config", "set", "needy", "retries", "3"]).ends(0);
+    assert_eq!((state(&home, &ours), state(&home, &theirs)), ("set".to_owned(), "anothers".to_owned()));
+    let theirs_is = |key: &str| home.run(&["info", "needy", "--json", "--plugins", &theirs]).ends(0).json()[key].clone();
+    assert_eq!(theirs_is("config")["set"], serde_json::json!({}));
+    assert!(theirs_is("notes").to_string().contains("secret keep needy API_KEY"), "{}", theirs_is("notes"));
+    let ended = home.run(&["config", "set", "needy", "retries", "9", "--plugins", &theirs]).ends(2);
+    assert!(ended.stderr.contains("config keep needy"), "{}", ended.stderr);
+    // There is one value: handed to the other, it is no longer ours.
+    home.run(&["secret", "keep", "needy", "API_KEY", "--plugins", &theirs]).ends(0);
+    home.run(&["config", "keep", "needy", "--plugins", &theirs]).ends(0);
+    assert_eq!((state(&home, &ours), state(&home, &theirs)), ("anothers".to_owned(), "set".to_owned()));
+    assert_eq!(theirs_is("config")["set"], serde_json::json!({"retries": 3}));
+    home.run(&["secret", "set", "needy", "API_KEY"]).stdin("ours again").ends(0);
+    assert_eq!((state(&home, &ours), state(&home, &theirs)), ("set".to_owned(), "anothers".to_owned()));
+    home.run(&["revoke", "needy"]).ends(0);
+    assert_eq!(state(&home, &ours), "anothers");
+    home.run(&["secret", "keep", "needy", "SPARE_KEY"]).ends(5);
+}
+
 #[test]
 fn the_list_says_what_is_missing_and_what_is_unused() {
     let home = Home::with_needy();

@@ -55,6 +55,8 @@ fn the_mending_commands_mend() {
     assert_eq!(state(&home), "served");
     let text = home.run(&["list"]).ends(0).stdout;
     assert!(text.contains("advisory"), "a network grant is advisory in its hosts: {text}");
+    home.run(&["config", "set", "needy", "retries", "3"]).ends(0);
+    assert_eq!(state(&home), "served");
     home.configure("config/needy.yaml", "retries: many\n");
     assert_eq!(state(&home), "withheld");
 }

@@ -1,11 +1,14 @@
 //! Declared and granted and enforceable, or the keys that are missing.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use manifest_schema::{Filesystem, Network, Permission, PluginName, SecretSpec};
 use policy::{Declared, Denial, Grant, Grants, Level, Missing, Scope, Source, authorize, readiness};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::{Operator, call, manifest, plugin, plugin_from};
 
@@ -122,7 +125,7 @@ fn a_model_reads_no_command_no_configuration_and_no_secret() {
 #[test]
 fn the_form_for_debugging_shows_no_secret() {
     let plugin = plugin("secrets: [{name: KEY}]");
-    let operator = Operator::default().secret("KEY", "hunter2");
+    let operator = Operator::default().secret("KEY", "hunter2").handing(&plugin, &["KEY"]);
     let permitted = authorize(call(&plugin), &operator.standing(Level::L2)).unwrap();
     assert_eq!(permitted.allowed().secrets["KEY"].reveal(), "hunter2");
     assert!(!format!("{permitted:?} {:?}", operator.standing(Level::L2)).contains("hunter2"));
@@ -132,8 +135,30 @@ fn the_form_for_debugging_shows_no_secret() {
 fn only_declared_secrets_are_handed_out() {
     let plugin = plugin("secrets: [{name: KEY}, {name: SPARE, required: false}]");
     let operator = Operator::default().secret("KEY", "a").secret("SPARE", "b").secret("OTHER", "c");
+    let mut operator = operator.handing(&plugin, &["KEY", "SPARE"]);
+    // The file of grants can be edited by hand.
+    operator.grant.as_mut().unwrap().secrets.insert("OTHER".to_owned());
     let permitted = authorize(call(&plugin), &operator.standing(Level::L2)).unwrap();
     assert_eq!(permitted.allowed().secrets.keys().collect::<Vec<_>>(), ["KEY", "SPARE"]);
+}
+
+#[test]
+fn a_plugin_that_took_the_name_of_another_is_handed_neither_its_secret_nor_its_configuration() {
+    let asks = "secrets: [{name: KEY}]\nconfig_schema: {type: object}";
+    let ours = plugin_from(asks, Source::Bundled);
+    let mut operator = Operator::default().secret("KEY", "hunter2").handing(&ours, &["KEY"]);
+    operator.config.insert("base_url".to_owned(), json!("https://internal.example.org"));
+    operator.grant.as_mut().unwrap().config = true;
+    let held = authorize(call(&ours), &operator.standing(Level::L2)).unwrap();
+    assert_eq!((held.allowed().secrets.len(), held.allowed().config.len()), (1, 1));
+    let taken = plugin_from(asks, Source::Folder(PathBuf::from("/srv/taken")));
+    let denial = authorize(call(&taken), &operator.standing(Level::L2)).unwrap_err();
+    assert_eq!(denial.missing, [Missing::Secret { name: "KEY".to_owned() }]);
+    // One that can do without is served, with nothing.
+    let content =
+        plugin_from(&asks.replace("name: KEY", "name: KEY, required: false"), Source::Folder(PathBuf::from("/srv/taken")));
+    let bare = authorize(call(&content), &operator.standing(Level::L2)).unwrap();
+    assert!(bare.allowed().secrets.is_empty() && bare.allowed().config.is_empty(), "{:?}", bare.allowed());
 }
 
 #[test]
@@ -262,8 +287,8 @@ proptest! {
         scopes in prop::collection::vec(any_scope(), 11), withheld in prop::sample::subsequence(Permission::ALL.to_vec(), 0..=2),
         declared_hosts in prop::option::of(prop::sample::subsequence(vec!["a.org:1", "*.a.org:1", "b.org:2"], 0..=3)),
         declared_read in prop::option::of(prop::sample::subsequence(vec!["$data", "$scratch", "/a", "/srv"], 0..=4)),
-        network in any::<bool>(), files in any::<bool>(), required in any::<bool>(), set in any::<bool>(),
-        least in any_level(), reached in any_level(), has_grant in prop::bool::weighted(0.9),
+        network in any::<bool>(), files in any::<bool>(), required in any::<bool>(), set in any::<bool>(), handed in any::<bool>(),
+        least in prop::option::of(any_level()), config in any::<bool>(), reached in any_level(), has_grant in prop::bool::weighted(0.9),
     ) {
         let mut granted: BTreeMap<Permission, Scope> = Permission::ALL.into_iter().zip(scopes).collect();
         granted.retain(|power, _| !withheld.contains(power));
@@ -276,11 +301,12 @@ proptest! {
         manifest.filesystem = declared_read.map(|read| Filesystem { read: owned(read), write: Vec::new() });
         manifest.secrets = vec![SecretSpec { name: "KEY".to_owned(), description: None, required }];
         let declared = Declared::of(&manifest);
-        let grant = Grant { plugin: manifest.name.clone(), source: Source::Bundled, declared: declared.digest(), level: least, powers: granted.clone() };
-        let operator = Operator { grant: has_grant.then_some(grant), ..Operator::default() };
+        let grant = Grant { plugin: manifest.name.clone(), source: Source::Bundled, declared: declared.digest(), level: least, powers: granted.clone(), secrets: if handed { BTreeSet::from(["KEY".to_owned(), "FOREIGN".to_owned()]) } else { BTreeSet::new() }, config };
+        let least = if has_grant { grant.least_level() } else { Level::L1 };
+        let (set_and_handed, config) = (set && handed && has_grant, config && has_grant);
+        let operator = Operator { grant: has_grant.then_some(grant), config: Map::from_iter([("k".to_owned(), json!(1))]), ..Operator::default() };
         let operator = if set { operator.secret("KEY", "v").secret("FOREIGN", "w") } else { operator };
         let held: BTreeMap<Permission, Scope> = if has_grant { granted } else { BTreeMap::new() };
-        let least = if has_grant { least } else { Level::L1 };
         match readiness(&declared, &operator.standing(reached)) {
             Ok(allowed) => {
                 prop_assert_eq!(allowed.powers.keys().copied().collect::<Vec<_>>(), declared.powers.iter().copied().collect::<Vec<_>>());
@@ -294,14 +320,16 @@ proptest! {
                     prop_assert!(!power.is_network() || !scope.hosts.is_empty() || (given.hosts.is_empty() && declared.hosts.is_empty()));
                 }
                 prop_assert!(allowed.secrets.keys().all(|name| declared.secrets.contains(name)));
-                prop_assert!(reached >= least && (set || !required));
+                prop_assert!(allowed.secrets.contains_key("KEY") == set_and_handed);
+                prop_assert!(allowed.config.is_empty() != config);
+                prop_assert!(reached >= least && (set_and_handed || !required));
             }
             Err(missing) => {
                 prop_assert!(!missing.is_empty());
                 for key in &missing {
                     match key {
                         Missing::Grant { power } => prop_assert!(declared.powers.contains(power)),
-                        Missing::Secret { name } => prop_assert!(name == "KEY" && required && !set),
+                        Missing::Secret { name } => prop_assert!(name == "KEY" && required && !set_and_handed),
                         Missing::Level { wanted, reached: found } => prop_assert!(*wanted == least && *found == reached && reached < least),
                         Missing::Config { .. } | Missing::Caller => prop_assert!(false, "{:?}", key),
                     }

@@ -108,9 +108,9 @@ fn giving_again_adds() {
         assert_eq!(held(&grants, &plugin, net).unwrap().hosts, expected);
     }
     assert_eq!(grants.grants.len(), 1);
-    assert_eq!(grants.grants[0].level, Level::L2);
+    assert_eq!(grants.grants[0].least_level(), Level::L2);
     grants.set_level(&plugin, Level::L1);
-    assert_eq!((grants.grants.len(), grants.grants[0].level), (1, Level::L1));
+    assert_eq!((grants.grants.len(), grants.grants[0].least_level()), (1, Level::L1));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn the_file_has_one_form_and_unknown_keys_are_refused() {
     let mut grants = Grants::default();
     grants.give(&plugin, Permission::FileSystemRead, Some("/notes")).unwrap();
     let expected = json!({"grants": [{
-        "plugin": "demo", "source": "folder:/plugins", "declared": Declared::of(&plugin.manifest).digest().as_str(), "level": "L2",
+        "plugin": "demo", "source": "folder:/plugins", "declared": Declared::of(&plugin.manifest).digest().as_str(),
         "powers": {"file_system_read": {"folders": ["/notes"]}},
     }]});
     assert_eq!(serde_json::to_value(&grants).unwrap(), expected);
@@ -149,6 +149,8 @@ fn the_file_has_one_form_and_unknown_keys_are_refused() {
         ("/grants/0/source", json!("folder:plugins")),
         ("/grants/0/source", json!("somewhere")),
         ("/grants/0/level", json!("L9")),
+        ("/grants/0/secrets", json!("KEY")),
+        ("/grants/0/config", json!("yes")),
         ("/grants/0/powers", json!({"all": {}})),
         ("/grants/0/powers/file_system_read", json!({"folder": ["/"]})),
         ("/grants/0/plugin", json!("Demo")),
@@ -160,6 +162,35 @@ fn the_file_has_one_form_and_unknown_keys_are_refused() {
         value.pointer_mut(parent).unwrap()[key] = bad;
         assert!(serde_json::from_value::<Grants>(value).is_err(), "{pointer}");
     }
+}
+
+#[test]
+fn a_secret_and_the_configuration_have_one_holder_of_a_name() {
+    let asks = "secrets: [{name: KEY}, {name: SPARE, required: false}]";
+    let (ours, theirs) = (plugin(asks), plugin_from(asks, Source::Folder(PathBuf::from("/srv/theirs"))));
+    let mut grants = Grants::default();
+    assert_eq!(
+        grants.hand_secret(&ours, "OTHER").map(|_| ()).unwrap_err().to_string(),
+        "plugin `demo` declares no secret `OTHER`"
+    );
+    assert_eq!(grants, Grants::default(), "a refused secret leaves nothing behind");
+    grants.hand_config(&ours);
+    assert_eq!(grants.grants[0].least_level(), Level::L1, "a configuration alone is not worth a wall of its own");
+    for secret in ["KEY", "SPARE"] {
+        grants.hand_secret(&ours, secret).unwrap();
+    }
+    assert_eq!(grants.grants[0].least_level(), Level::L2);
+    grants.hand_secret(&theirs, "KEY").unwrap();
+    grants.hand_config(&theirs);
+    let of = |plugin: &Plugin| {
+        let grant = grants.of(plugin, &Declared::of(&plugin.manifest)).unwrap();
+        (grant.secrets.iter().cloned().collect::<Vec<_>>(), grant.config)
+    };
+    assert_eq!(of(&ours), (vec!["SPARE".to_owned()], false));
+    assert_eq!(of(&theirs), (vec!["KEY".to_owned()], true));
+    let file = serde_json::to_value(&grants).unwrap();
+    assert_eq!(file["grants"][1]["secrets"], json!(["KEY"]));
+    assert_eq!(serde_json::from_value::<Grants>(file).unwrap(), grants);
 }
 
 proptest! {

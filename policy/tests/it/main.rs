@@ -9,7 +9,7 @@ mod patterns;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use manifest_schema::{Digest, Manifest, ServedName, parse};
-use policy::{Grant, Level, Plugin, ResolvedCall, SecretValue, Source, Standing, TraceId};
+use policy::{Grant, Grants, Level, Plugin, ResolvedCall, SecretValue, Source, Standing, TraceId};
 use serde_json::{Map, Value};
 
 /// A manifest with these further keys.
@@ -63,6 +63,15 @@ impl Operator {
             config_problem: self.problem.as_deref(),
             reached,
         }
+    }
+
+    /// With a grant that makes the plugin the holder of these secrets.
+    fn handing(mut self, plugin: &Plugin, secrets: &[&str]) -> Self {
+        let mut grants = Grants::default();
+        for secret in secrets {
+            self.grant = Some(grants.hand_secret(plugin, secret).unwrap().clone());
+        }
+        self
     }
 
     fn secret(mut self, name: &str, value: &str) -> Self {

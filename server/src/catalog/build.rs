@@ -86,16 +86,19 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
     };
     let (tools, pending) = tools(plugin, &specs, previous)?;
     let operator = &ingredients.operator;
-    let config = operator.config.get(name).cloned().unwrap_or_default();
-    let config_problem = config_problem(plugin, operator, &config)?;
     let declared = Declared::of(&plugin.manifest);
+    let grant = operator.grants.of(plugin, &declared);
+    let kept = operator.config.get(name);
+    // Kept by name; judged and handed over only when it is this plugin's.
+    let config = kept.filter(|_| grant.is_some_and(|grant| grant.config)).cloned().unwrap_or_default();
+    let config_problem = config_problem(plugin, operator, &config)?;
     let limit = plugin.manifest.resource_limits.max_concurrent_requests as usize;
     let gate = previous
         .filter(|entry| entry.gate.limit() == limit.max(1))
         .map_or_else(|| Arc::new(Gate::new(limit, ingredients.queue_per_plugin)), |entry| entry.gate.clone());
     let mut entry = PluginEntry {
         plugin: plugin.clone(),
-        grant: operator.grants.of(plugin, &declared).cloned(),
+        grant: grant.cloned(),
         declared,
         availability: Availability::Served,
         tools,
@@ -114,6 +117,7 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
     };
     let refused = operator.problems.iter().filter(|problem| problem.plugin == name);
     entry.notes.extend(refused.map(|problem| problem.error.to_string()));
+    entry.notes.extend(elsewhere(&entry, kept.is_some()));
     match readiness(&entry.declared, &entry.standing()) {
         Ok(allowed) => entry.allowed = Some(Arc::new(allowed)),
         Err(missing) => entry.availability = Availability::Withheld(missing),
@@ -122,6 +126,29 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
         entry.availability = availability;
     }
     Ok(entry)
+}
+
+/// What is kept under the plugin's name and is not its own: given to another plugin of that name, or before it declared something else.
+fn elsewhere(entry: &PluginEntry, configured: bool) -> Vec<String> {
+    let name = entry.name();
+    let held = entry.grant.as_ref();
+    let theirs = |secret: &&String| !held.is_some_and(|grant| grant.secrets.contains(*secret));
+    let secrets = entry.declared.secrets.iter().filter(|secret| entry.secrets.contains_key(*secret)).filter(theirs);
+    let mut notes: Vec<String> = secrets
+        .map(|secret| {
+            format!(
+                "secret `{secret}` was set for another plugin named `{name}`, or before this one declared what it does now, and is not \
+                 handed over: pegboard secret set {name} {secret}, or pegboard secret keep {name} {secret}"
+            )
+        })
+        .collect();
+    if configured && entry.plugin.manifest.config_schema.is_some() && !held.is_some_and(|grant| grant.config) {
+        notes.push(format!(
+            "the configuration of `{name}` was made for another plugin of that name, or before this one declared what it does now, and \
+             is not handed over: pegboard config keep {name}"
+        ));
+    }
+    notes
 }
 
 /// Why nothing the operator does could make the plugin run here.

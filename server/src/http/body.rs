@@ -19,18 +19,16 @@ use crate::{
 
 /// The largest request body, in bytes.
 pub(crate) const MAX_BODY: usize = 4 << 20;
-/// How long a client may take to send a body.
-const SEND: Duration = Duration::from_secs(30);
 /// Frames longer than this hold no stand-in.
 const SHORT: usize = 8 << 10;
 
 /// Reads the body of a POST whole, within bounds, and answers what is no message as the specification says.
-pub(crate) async fn bound(State(host): State<Arc<Host>>, request: Request, next: Next) -> Response {
+pub(crate) async fn bound(State((host, patience)): State<(Arc<Host>, Duration)>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return splice(&host, next.run(request).await).await;
     }
     let (parts, body) = request.into_parts();
-    let bytes = match read(body).await {
+    let bytes = match read(body, patience).await {
         Ok(bytes) => bytes,
         Err(response) => return response,
     };
@@ -50,8 +48,8 @@ pub(crate) async fn bound(State(host): State<Arc<Host>>, request: Request, next:
     splice(&host, response).await
 }
 
-pub(crate) async fn read(body: Body) -> Result<Bytes, Response> {
-    match tokio::time::timeout(SEND, to_bytes(body, MAX_BODY)).await {
+pub(crate) async fn read(body: Body, patience: Duration) -> Result<Bytes, Response> {
+    match tokio::time::timeout(patience, to_bytes(body, MAX_BODY)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         // The only other cause, a client that went, hears no answer anyway.
         Ok(Err(_)) => {

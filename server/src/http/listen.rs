@@ -23,12 +23,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::HttpLimits;
 use crate::{ServeError, session};
 
-/// Connections at once; further ones wait in the operating system's queue.
-const MAX_CONNECTIONS: usize = 1_024;
-/// How long a client may take to send the head of a request, and how long a connection may be idle.
-const HEADERS: Duration = Duration::from_secs(30);
 /// The most bytes of a request's head.
 const MAX_HEAD: usize = 64 << 10;
 /// After a failure to accept, such as too many open files, the next try waits.
@@ -88,16 +85,18 @@ impl Listeners {
     }
 
     /// Accepts connections until told otherwise.
-    pub(crate) fn serve(self, router: Router) -> Connections {
+    pub(crate) fn serve(self, router: &Router, limits: &HttpLimits) -> Connections {
         let stages = Stages::default();
         let (alive, gone) = mpsc::channel(1);
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(limits.connections));
         let socket = self.unix.as_ref().map(|(_, path)| path.clone());
         if let Some((listener, _)) = self.tcp {
-            tokio::spawn(accept(listener, router.clone(), places.clone(), stages.clone(), alive.clone()));
+            let life = Life { router: router.clone(), head: limits.head, stages: stages.clone() };
+            tokio::spawn(accept(listener, life, places.clone(), alive.clone()));
         }
         if let Some((listener, _)) = self.unix {
-            tokio::spawn(accept(listener, router, places, stages.clone(), alive));
+            let life = Life { router: router.clone(), head: limits.head, stages: stages.clone() };
+            tokio::spawn(accept(listener, life, places, alive));
         }
         Connections { stages, gone, socket }
     }
@@ -124,6 +123,15 @@ impl Connections {
     }
 }
 
+/// What every connection lives by.
+#[derive(Clone)]
+struct Life {
+    router: Router,
+    /// How long a head may take.
+    head: Duration,
+    stages: Stages,
+}
+
 /// Something that connections come from.
 trait Door: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
@@ -147,22 +155,22 @@ impl Door for UnixListener {
     }
 }
 
-async fn accept<D: Door>(door: D, router: Router, places: Arc<Semaphore>, stages: Stages, alive: mpsc::Sender<()>) {
+async fn accept<D: Door>(door: D, life: Life, places: Arc<Semaphore>, alive: mpsc::Sender<()>) {
     loop {
         let place = tokio::select! {
             place = places.clone().acquire_owned() => place,
-            () = stages.closing.cancelled() => return,
+            () = life.stages.closing.cancelled() => return,
         };
         let stream = tokio::select! {
             stream = door.next() => stream,
-            () = stages.closing.cancelled() => return,
+            () = life.stages.closing.cancelled() => return,
         };
         match stream {
             Ok(stream) => {
-                let (router, stages, alive) = (router.clone(), stages.clone(), alive.clone());
+                let (life, alive) = (life.clone(), alive.clone());
                 tokio::spawn(async move {
                     let _held = (place, alive);
-                    serve_connection(stream, router, stages).await;
+                    serve_connection(stream, life).await;
                 });
             }
             Err(error) => {
@@ -173,10 +181,11 @@ async fn accept<D: Door>(door: D, router: Router, places: Arc<Semaphore>, stages
     }
 }
 
-async fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, router: Router, stages: Stages) {
+async fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, life: Life) {
+    let Life { router, head, stages } = life;
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
+        .header_read_timeout(head)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);

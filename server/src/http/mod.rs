@@ -2,6 +2,7 @@
 
 mod body;
 mod guard;
+mod limits;
 mod listen;
 mod sessions;
 mod sse;
@@ -21,6 +22,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use guard::{Guard, Rules};
+pub use limits::HttpLimits;
 use listen::Listeners;
 use sessions::Sessions;
 use sse::SseSessions;
@@ -46,6 +48,8 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<String>,
     /// Host names beside `localhost` and the address, such as `tools.example.org`.
     pub allowed_hosts: Vec<String>,
+    /// Time, connections and sessions that clients may use up.
+    pub limits: HttpLimits,
 }
 
 /// A server that listens, and does not serve yet.
@@ -100,7 +104,7 @@ impl HttpServer {
             tracing::info!(%address, "listening");
         }
         let guard = Guard::new(host.clone(), rules, settings.tokens);
-        let mut connections = listeners.serve(router(&host, guard, &ended));
+        let mut connections = listeners.serve(&router(&host, guard, &settings.limits, &ended), &settings.limits);
         shutdown.begun().await;
         connections.stop_accepting();
         host.drain(&shutdown).await;
@@ -113,13 +117,13 @@ impl HttpServer {
     }
 }
 
-fn router(host: &Arc<Host>, guard: Guard, ended: &CancellationToken) -> Router {
-    let sse = SseSessions::new(host.clone(), ended.clone());
+fn router(host: &Arc<Host>, guard: Guard, limits: &HttpLimits, ended: &CancellationToken) -> Router {
+    let sse = SseSessions::new(host.clone(), *limits, ended.clone());
     let legacy = Router::new().route("/sse", get(sse::open)).route("/messages", post(sse::message)).with_state(sse);
     let mcp = Router::new()
-        .route_service("/mcp", streamable(host, host.settings.view, ended))
-        .route_service("/mcp/search", streamable(host, View::Search, ended))
-        .layer(from_fn_with_state(host.clone(), body::bound));
+        .route_service("/mcp", streamable(host, host.settings.view, limits, ended))
+        .route_service("/mcp/search", streamable(host, View::Search, limits, ended))
+        .layer(from_fn_with_state((host.clone(), limits.body), body::bound));
     let closed = Router::new().route("/metrics", get(metrics)).with_state(host.clone()).merge(mcp).merge(legacy);
     let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(host.clone());
     closed
@@ -139,13 +143,18 @@ async fn hide(request: axum::extract::Request, next: axum::middleware::Next) -> 
     response
 }
 
-fn streamable(host: &Arc<Host>, view: View, ended: &CancellationToken) -> StreamableHttpService<Endpoint, Sessions> {
+fn streamable(
+    host: &Arc<Host>,
+    view: View,
+    limits: &HttpLimits,
+    ended: &CancellationToken,
+) -> StreamableHttpService<Endpoint, Sessions> {
     // Host and Origin are checked by the guard, on these routes and on all others, by a stricter reading.
     let mut config = StreamableHttpServerConfig::default().disable_allowed_hosts().with_json_response(true);
     config.cancellation_token = ended.child_token();
     config.max_request_body_bytes = body::MAX_BODY;
     let endpoint = Endpoint::new(host.clone(), view, Channel::Http);
-    StreamableHttpService::new(move || Ok(endpoint.clone()), Arc::new(Sessions::new(host.clone())), config)
+    StreamableHttpService::new(move || Ok(endpoint.clone()), Arc::new(Sessions::new(host.clone(), limits.sessions)), config)
 }
 
 async fn metrics(State(host): State<Arc<Host>>) -> Response {

@@ -17,12 +17,10 @@ use rmcp::{
 
 use crate::Host;
 
-/// The most sessions at once; each costs memory until it is closed or idle for five minutes.
-const MAX_SESSIONS: usize = 2_048;
-
 pub(crate) struct Sessions {
     inner: LocalSessionManager,
     host: Arc<Host>,
+    most: usize,
 }
 
 /// Why a session could not do what was asked.
@@ -30,13 +28,13 @@ pub(crate) struct Sessions {
 pub(crate) enum SessionError {
     #[error(transparent)]
     Local(#[from] LocalSessionManagerError),
-    #[error("there are {MAX_SESSIONS} sessions already")]
-    TooMany,
+    #[error("there are {0} sessions already")]
+    TooMany(usize),
 }
 
 impl Sessions {
-    pub(crate) fn new(host: Arc<Host>) -> Self {
-        Self { inner: LocalSessionManager::default(), host }
+    pub(crate) fn new(host: Arc<Host>, most: usize) -> Self {
+        Self { inner: LocalSessionManager::default(), host, most }
     }
 }
 
@@ -45,8 +43,8 @@ impl SessionManager for Sessions {
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), SessionError> {
-        if self.inner.sessions.read().await.len() >= MAX_SESSIONS {
-            return Err(SessionError::TooMany);
+        if self.inner.sessions.read().await.len() >= self.most {
+            return Err(SessionError::TooMany(self.most));
         }
         Ok(self.inner.create_session().await?)
     }

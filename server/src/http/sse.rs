@@ -26,14 +26,15 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::body::{json_response, read};
+use super::{
+    HttpLimits,
+    body::{json_response, read},
+};
 use crate::{
     Caller, Host,
     mcp::{Channel, Endpoint, Incoming, Opening, Splices, decode, encode},
 };
 
-/// The most sessions at once.
-const MAX_SESSIONS: usize = 256;
 /// Messages that may wait in either direction; a client that does not read blocks its own session alone.
 const QUEUE: usize = 64;
 /// A comment is sent this often, so that a dead connection is noticed.
@@ -44,6 +45,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(crate) struct SseSessions {
     host: Arc<Host>,
     open: Arc<Mutex<HashMap<String, Session>>>,
+    limits: HttpLimits,
     ended: CancellationToken,
 }
 
@@ -59,8 +61,8 @@ pub(crate) struct Target {
 }
 
 impl SseSessions {
-    pub(crate) fn new(host: Arc<Host>, ended: CancellationToken) -> Self {
-        Self { host, open: Arc::default(), ended }
+    pub(crate) fn new(host: Arc<Host>, limits: HttpLimits, ended: CancellationToken) -> Self {
+        Self { host, open: Arc::default(), limits, ended }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Session>> {
@@ -75,7 +77,7 @@ pub(crate) async fn open(State(sessions): State<SseSessions>, Extension(caller):
     let (sender, output) = mpsc::channel::<Bytes>(QUEUE);
     {
         let mut open = sessions.lock();
-        if open.len() >= MAX_SESSIONS {
+        if open.len() >= sessions.limits.sessions {
             return (StatusCode::SERVICE_UNAVAILABLE, "too many sessions").into_response();
         }
         open.insert(session.0.to_string(), Session { input, caller: caller.clone() });
@@ -144,7 +146,7 @@ pub(crate) async fn message(
         .and_then(|Query(target)| sessions.lock().get(&target.session_id).cloned())
         .filter(|session| session.caller == caller);
     let Some(session) = session else { return (StatusCode::NOT_FOUND, "no such session").into_response() };
-    let bytes = match read(body).await {
+    let bytes = match read(body, sessions.limits.body).await {
         Ok(bytes) => bytes,
         Err(response) => return response,
     };

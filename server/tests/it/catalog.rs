@@ -1,6 +1,6 @@
 //! The catalog: what is served, what is not and why, and what a change on disk does while clients are there.
 
-use std::{os::unix::fs::symlink, sync::Arc};
+use std::{fs, os::unix::fs::symlink, sync::Arc};
 
 use executor_api::{FailureKind, ToolFailure};
 use policy::{Declared, Level, Missing};
@@ -15,7 +15,7 @@ fn served(host: &Arc<Host>) -> Vec<String> {
     host.catalog().tools.iter().map(|tool| tool.name.to_string()).collect()
 }
 
-/// `grants.yaml` that gives a plugin everything it declares.
+/// `grants.yaml` that gives a plugin everything it declares, its secrets and its configuration.
 fn grant(home: &Home, host: &Arc<Host>, plugin: &str) {
     let catalog = host.catalog();
     let plugin = &catalog.plugin(plugin).expect("the plugin").plugin;
@@ -23,6 +23,10 @@ fn grant(home: &Home, host: &Arc<Host>, plugin: &str) {
     for power in Declared::of(&plugin.manifest).powers {
         grants.give(plugin, power, None).expect("declared");
     }
+    for secret in Declared::of(&plugin.manifest).secrets {
+        grants.hand_secret(plugin, &secret).expect("declared");
+    }
+    grants.hand_config(plugin);
     home.write("config/grants.yaml", &serde_json::to_string(&grants).unwrap());
 }
 
@@ -173,6 +177,10 @@ async fn secrets_and_configuration_are_read_checked_and_bounded() {
     };
     assert!(missing(&host).contains("secret `KEY` is not set") && missing(&host).contains("/limit"), "{}", missing(&host));
     home.write("config/config/texts.yaml", "limit: 3\n");
+    let notes = |host: &Arc<Host>| host.catalog().plugins[0].notes.join("\n");
+    until("the note", || notes(&host).contains("config keep texts")).await;
+    assert!(missing(&host).contains("/limit"), "kept under its name, and not its own: {}", missing(&host));
+    grant(&home, &host, "texts");
     until("the configuration", || !missing(&host).contains("configuration")).await;
     home.write("config/secrets/texts/KEY", "hush\n");
     home.mode("config/secrets/texts", 0o700);
@@ -198,6 +206,36 @@ async fn secrets_and_configuration_are_read_checked_and_bounded() {
         host.catalog().operator.problems.iter().any(|problem| problem.error.to_string().contains(&folder)),
         "the operator sees the file"
     );
+}
+
+#[tokio::test]
+async fn a_plugin_that_takes_the_name_of_another_is_not_handed_what_that_one_was_given() {
+    let home = Home::new();
+    let yaml = format!("secrets: [{{name: KEY}}]\nconfig_schema: {{type: object}}\n{}", text_plugin());
+    home.plugin("texts", &yaml);
+    home.write("config/config/texts.yaml", "limit: 3\n");
+    home.write("config/secrets/texts/KEY", "hush\n");
+    home.mode("config/secrets/texts", 0o700);
+    let host = host(home.settings(), &Bench::texts()).await;
+    assert!(served(&host).is_empty(), "a value under its name is no grant");
+    grant(&home, &host, "texts");
+    until("the grant", || served(&host).len() == 2).await;
+    // The same name and the same declaration, from another folder that comes first.
+    fs::create_dir(home.path("first")).unwrap();
+    home.write("first/texts/plugin.yaml", &crate::support::manifest("texts", &yaml));
+    let mut settings = home.settings();
+    settings.plugins.insert(0, PluginsFolder { path: home.path("first"), source: PluginsSource::Folder });
+    let other = self::host(settings, &Bench::texts()).await;
+    let catalog = other.catalog();
+    let entry = catalog.plugin("texts").unwrap();
+    assert!(entry.plugin.root.starts_with(home.path("first")), "{}", entry.plugin.root.display());
+    assert!(
+        matches!(&entry.availability, Availability::Withheld(missing) if matches!(&missing[..], [Missing::Secret { name }] if name == "KEY")),
+        "{:?}",
+        entry.availability
+    );
+    let notes = entry.notes.join("\n");
+    assert!(notes.contains("secret keep texts KEY") && notes.contains("config keep texts"), "{notes}");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ const ROUTES: [(&str, &str); 9] = [
     ("GET", "/nothing"),
 ];
 
-fn initialize(version: &str) -> String {
+pub(crate) fn initialize(version: &str) -> String {
     let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
     json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).to_string()
 }

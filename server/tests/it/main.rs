@@ -11,6 +11,7 @@ mod catalog;
 mod cost;
 mod errors;
 mod http;
+mod http_limits;
 mod old_http;
 mod shutdown;
 mod stdio;

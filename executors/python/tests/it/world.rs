@@ -154,12 +154,14 @@ impl Subject {
 
     pub(crate) fn secret(mut self, name: &str, value: &str) -> Self {
         self.secrets.insert(name.to_owned(), SecretValue::new(value.to_owned()));
+        self.grants.hand_secret(&self.plugin, name).unwrap();
         self
     }
 
     pub(crate) fn config(mut self, config: Value) -> Self {
         let Value::Object(config) = config else { panic!("configuration is an object") };
         self.config = config;
+        self.grants.hand_config(&self.plugin);
         self
     }
 
