@@ -1,17 +1,26 @@
 //! The tools about tools: what they are called, what they take, and what they do. Searching itself is `search.rs`, calling `call.rs`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use rmcp::model::{CallToolResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
 use super::wire::{error_result, structured};
-use crate::{Caller, Detail, Filters, Host, SearchRequest, ServedTool, View, clean::one_line, search};
+use crate::{Caller, Detail, Filters, Host, Schema, SchemaProblem, SearchRequest, ServedTool, View, clean::one_line, search};
 
 pub(crate) const SEARCH: &str = "search_tools";
 pub(crate) const DETAILS: &str = "get_tool_details";
 pub(crate) const CALL: &str = "call_tool";
 pub(crate) const CALL_READ_ONLY: &str = "call_read_only_tool";
+
+/// What each of them takes, compiled once: compiling costs as much as all the rest of a small call.
+static SCHEMAS: LazyLock<BTreeMap<&'static str, Result<Schema, SchemaProblem>>> = LazyLock::new(|| {
+    let names = names(View::Search).iter();
+    names.map(|name| (*name, Schema::compile(&definition(name, View::Search, &[]).input_schema))).collect()
+});
 
 /// Tools of an answer when nobody says how many.
 const DEFAULT_LIMIT: usize = 5;
@@ -171,9 +180,10 @@ pub(crate) async fn run(host: &Arc<Host>, view: View, caller: &Caller, name: &st
 }
 
 fn check(name: &str, view: View, args: &Map<String, Value>) -> Result<(), String> {
-    let tool = names(view).iter().find(|known| **known == name).map(|known| definition(known, view, &[]));
-    let Some(tool) = tool else { return Err(format!("unknown_tool: `{}` is not a tool of this view", one_line(name, 80))) };
-    let schema = crate::Schema::compile(&tool.input_schema).map_err(|error| format!("internal: {error}"))?;
+    if !names(view).contains(&name) {
+        return Err(format!("unknown_tool: `{}` is not a tool of this view", one_line(name, 80)));
+    }
+    let schema = SCHEMAS.get(name).and_then(|schema| schema.as_ref().ok()).ok_or("internal: a schema of ours is not valid")?;
     schema.check(&Value::Object(args.clone())).map_err(|problems| {
         let list: Vec<String> = problems.iter().map(|problem| format!("\n- {problem}")).collect();
         format!(
