@@ -83,7 +83,7 @@ async fn imports_find_the_walls_closed(level: Level) {
     let program = format!("{}\nattempt('import')\nimport json; print(json.dumps(FOUND))", tries());
     let output = std::process::Command::new("python3").args(["-I", "-c", &program]).output().unwrap();
     let outside = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(outside.matches("done").count(), if crate::world::nix_is_root() { 5 } else { 3 }, "{outside}");
+    assert_eq!(outside.matches("done").count(), if crate::world::nix_is_root() { 5 } else { 4 }, "{outside}");
     world.executor.shutdown().await;
 }
 

@@ -1,6 +1,7 @@
 //! The Python executor in real sandboxes: contracts, life of a process, and attacks, each denial beside its positive control.
 //!
-//! No harness: this program is also the launcher of its own sandboxes.
+//! No harness: this program is also the launcher of its own sandboxes. Every test runs for the user it is started as; started as root,
+//! `ordinary_user` runs all of them once more without root.
 #![allow(missing_docs, reason = "tests")]
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
 mod attacks;
 mod imports;
 mod life;
+mod ordinary_user;
 mod world;
 
 use std::future::Future;
@@ -30,6 +32,7 @@ fn main() {
         trials.extend(life::trials(level));
         trials.extend(imports::trials(level));
     }
+    trials.extend(ordinary_user::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -69,9 +69,10 @@ impl World {
 
     /// A plugin of the tests' own folder, copied so that its user can read it.
     pub(crate) fn attacker(&self) -> Subject {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins/attacker");
-        let files = ["plugin.yaml", "main.py"].map(|name| (name, fs::read_to_string(source.join(name)).unwrap()));
-        self.plugin(&files.each_ref().map(|(name, text)| (*name, text.as_str())))
+        self.plugin(&[
+            ("plugin.yaml", include_str!("../plugins/attacker/plugin.yaml")),
+            ("main.py", include_str!("../plugins/attacker/main.py")),
+        ])
     }
 
     /// A plugin of these files.
