@@ -71,7 +71,7 @@ pub(crate) const RESOURCES: &[&str] = &["memory", "cpu"];
 pub(crate) const HEALTH_CHECK: &[&str] = &["path", "interval", "timeout", "retries"];
 pub(crate) const SCALE: &[&str] = &["min", "max"];
 pub(crate) const API: &[&str] = &["endpoint", "method", "timeout"];
-pub(crate) const MCP: &[&str] = &["command", "url"];
+pub(crate) const MCP: &[&str] = &["command", "url", "env", "headers"];
 
 /// Where a key belongs that stands in the wrong mapping. Only keys that have one home.
 pub(crate) fn home_of(key: &str) -> Option<&'static str> {

@@ -135,4 +135,10 @@ pub struct UpstreamServer {
     /// Address of a Streamable HTTP or SSE server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Variables of the command's environment; `${NAME}` stands for the declared secret of that name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Headers of every request to the address; `${NAME}` stands for the declared secret of that name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }

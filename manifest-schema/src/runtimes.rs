@@ -160,7 +160,38 @@ fn upstream(report: &mut Report, field: &Field<'_>) -> Option<UpstreamServer> {
         _ => {}
     }
     let command = section.get("command").and_then(|field| command(report, &field));
-    Some(UpstreamServer { command, url: section.ruled(report, "url", 1000, rules::web_address) })
+    let url = section.ruled(report, "url", 1000, rules::web_address);
+    let env = section.get("env").map(|field| environment(report, &field)).unwrap_or_default();
+    let headers = section.get("headers").map(|field| headers(report, &field)).unwrap_or_default();
+    for (key, other, fits) in [("env", "url", command.is_some()), ("headers", "command", url.is_some())] {
+        if let Some(field) = section.get(key).filter(|_| !fits && section.get(other).is_some()) {
+            field.conflict(report, "belongs to the other kind of server", "`env` beside `command`, `headers` beside `url`", None);
+        }
+    }
+    Some(UpstreamServer { command, url, env, headers })
+}
+
+/// Header names are tokens of RFC 9110; those that the protocol itself needs are not for a manifest.
+fn headers(report: &mut Report, field: &Field<'_>) -> BTreeMap<String, String> {
+    const OURS: [&str; 5] = ["host", "content-type", "content-length", "accept", "transfer-encoding"];
+    let mut headers = BTreeMap::new();
+    for entry in field.entries(report).unwrap_or_default() {
+        let path = field.path.key(&entry.key);
+        let lower = entry.key.to_ascii_lowercase();
+        let token =
+            !lower.is_empty() && lower.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+        if !token || OURS.contains(&lower.as_str()) || lower.starts_with("mcp-") {
+            report
+                .add("manifest.header", entry.place, &path, "is not a header that a manifest may set")
+                .expected("a header name such as `Authorization`; not one of the protocol's own");
+            continue;
+        }
+        let value = Field { node: &entry.value, key: entry.place, path };
+        if let Some(text) = value.text(report, 4000, Lines::One) {
+            headers.insert(entry.key.clone(), text);
+        }
+    }
+    headers
 }
 
 fn command(report: &mut Report, field: &Field<'_>) -> Option<Vec<String>> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use manifest_schema::{Permission, ServedName, ToolSpec};
 use serde_json::{Map, Value};
 
-use crate::{Level, Plugin, Scope};
+use crate::{Definition, Level, Plugin, Scope};
 
 /// Ties a call to its log lines; the plugin sees it too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,6 +50,8 @@ pub struct ResolvedCall {
     pub name: ServedName,
     /// Arguments, checked against the schema.
     pub args: Map<String, Value>,
+    /// The definition that the operator approved, for a tool of an upstream MCP server; its `name` is what that server calls the tool.
+    pub definition: Option<Arc<Definition>>,
     /// The client's session, if it has one.
     pub session: Option<SessionId>,
     /// Ties the call to its log lines.

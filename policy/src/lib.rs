@@ -11,6 +11,7 @@ mod grant;
 mod level;
 mod patterns;
 mod plugin;
+mod upstream;
 
 pub use advisory::{Advisory, advisory};
 pub use authorize::{Standing, authorize, readiness};
@@ -21,3 +22,4 @@ pub use grant::{Grant, GrantError, Grants, Scope};
 pub use level::Level;
 pub use patterns::{PatternError, ToolPatterns};
 pub use plugin::{Plugin, Source};
+pub use upstream::{Approval, Change, Definition, Difference, Review};

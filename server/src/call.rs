@@ -266,6 +266,7 @@ impl Way<'_> {
                     tool: tool.spec.clone(),
                     name: tool.name.clone(),
                     args,
+                    definition: None,
                     session: request.session,
                     trace: self.trace.clone(),
                 };

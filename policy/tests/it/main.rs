@@ -5,6 +5,7 @@ mod advisories;
 mod decision;
 mod grants;
 mod patterns;
+mod upstream;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -40,6 +41,7 @@ fn call(plugin: &Arc<Plugin>) -> ResolvedCall {
         name: ServedName::new(&plugin.manifest.name, &tool.name),
         tool,
         args: Map::new(),
+        definition: None,
         session: None,
         trace: TraceId("trace".into()),
     }

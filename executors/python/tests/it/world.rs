@@ -139,6 +139,7 @@ impl Subject {
             tool: Arc::new(spec.clone()),
             name: ServedName::new(&self.plugin.manifest.name, &spec.name),
             args,
+            definition: None,
             session: session.map(|session| SessionId(session.into())),
             trace: TraceId("trace-1".into()),
         };
