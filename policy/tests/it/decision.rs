@@ -108,7 +108,8 @@ fn a_denial_names_every_missing_key_at_once() {
 fn a_model_reads_no_command_no_configuration_and_no_secret() {
     let plugin = plugin("requires_network: true\nfilesystem: {read: [$data]}\nsecrets: [{name: KEY}, {name: OTHER}]");
     let operator = Operator { problem: Some("`password`: \"hunter2\" is too short".to_owned()), ..Operator::default() }
-        .secret("OTHER", "hunter2");
+        .secret("OTHER", "hunter2")
+        .handing(&plugin, &["OTHER"]);
     let mut denial = authorize(call(&plugin), &operator.standing(Level::L0)).unwrap_err();
     denial.missing.push(Missing::Caller);
     assert_eq!(denial.missing.len(), 6);
