@@ -38,7 +38,8 @@ use crate::{
 
 /// Log lines go to stderr: a server's by default, any other command's when they are asked for (it says itself what went wrong).
 pub(crate) fn start_log(global: &Global, settings: &Settings, serving: bool) -> Outcome {
-    let default = if serving { "info" } else { "off" };
+    // The protocol library says a line or two for every request.
+    let default = if serving { "info,rmcp=warn" } else { "off" };
     let wanted = global.log.as_deref().or(settings.file.log.as_deref().filter(|_| serving)).unwrap_or(default);
     let filter = EnvFilter::try_new(wanted).map_err(|error| {
         Failure::usage("log.filter", format!("`{wanted}` is no log filter: {error}"))
