@@ -3,6 +3,7 @@
 
 mod advisories;
 mod decision;
+mod flags;
 mod grants;
 mod patterns;
 mod upstream;
