@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is what a test is for")]
 #![allow(clippy::disallowed_methods, reason = "tests start the binary; they are no part of the product")]
 
+mod grants;
 mod http;
 mod reload;
+mod sessions;
 mod signals;
 mod stdio;
 mod survival;
