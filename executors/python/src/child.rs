@@ -19,9 +19,10 @@ use tokio::{
 };
 
 use crate::{
+    exit::{Exit, signal_name},
     groups::Group,
+    jail::Jailed,
     message::{FromChild, cut, log_level},
-    zygote::Zygote,
 };
 
 /// How much of what a call prints is kept; the rest is read, counted and dropped.
@@ -32,15 +33,6 @@ const LOG_LIMIT: usize = 64 * 1024 * 1024;
 const LOG_PIECE: usize = 16 * 1024;
 /// How long to wait for the zygote's word on how a child ended.
 const EXIT_WORD: Duration = Duration::from_millis(500);
-
-/// How a child ended, as its zygote reports it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Exit {
-    /// Wait status.
-    pub(crate) status: i32,
-    /// CPU time in microseconds.
-    pub(crate) cpu_us: u64,
-}
 
 /// A confined child that waits for a call.
 #[derive(Debug)]
@@ -55,7 +47,7 @@ pub(crate) struct Child {
     log_seen: usize,
     killed: bool,
     /// The process it lives in, on the spawn road.
-    home: Option<Arc<Zygote>>,
+    home: Option<Box<Jailed>>,
 }
 
 /// What surrounds a call.
@@ -127,8 +119,8 @@ impl Child {
     }
 
     /// Keeps the whole process of the spawn road for as long as the child.
-    pub(crate) fn at_home_in(mut self, zygote: Arc<Zygote>) -> Self {
-        self.home = Some(zygote);
+    pub(crate) fn at_home_in(mut self, jail: Jailed) -> Self {
+        self.home = Some(Box::new(jail));
         self
     }
 
@@ -359,23 +351,6 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-pub(crate) fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        libc::SIGSEGV => "SIGSEGV (segmentation fault)",
-        libc::SIGABRT => "SIGABRT (abort)",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGILL => "SIGILL",
-        libc::SIGSYS => "SIGSYS",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGXFSZ => "SIGXFSZ (file size)",
-        libc::SIGXCPU => "SIGXCPU (CPU time)",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
 }
 
 fn parent_of(pid: Pid) -> io::Result<i32> {

@@ -6,6 +6,7 @@
 mod child;
 mod control;
 mod environment;
+mod exit;
 mod groups;
 mod interpreter;
 mod jail;

@@ -108,7 +108,9 @@ pub(crate) async fn spawn_child(
     match zygote.hear().await {
         Some(News::Child { socket, log, exit }) => {
             let child = zygote.greet(socket, log, exit).await.map_err(|error| failed(error.to_string()))?;
-            Ok(child.at_home_in(zygote))
+            // The process is the call's now, and ends with it.
+            let jail = zygote.take_jail().ok_or_else(|| failed("the plugin's process ended before its call".to_owned()))?;
+            Ok(child.at_home_in(jail))
         }
         _ => Err(failed("the plugin's process ended before its call".to_owned())),
     }

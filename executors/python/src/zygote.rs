@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 use tokio::{net::unix::pipe, sync::oneshot};
 
 use crate::{
-    child::{Child, Exit, signal_name},
+    child::Child,
     control::{Control, Message},
+    exit::{Exit, signal_name},
     groups::Group,
     jail::Jailed,
     message::{BecomeOrder, FromZygote, MESSAGE_LIMIT, cut, fork_order},
