@@ -6,6 +6,7 @@
 
 mod grants;
 mod http;
+mod prompts;
 mod reload;
 mod sessions;
 mod signals;
