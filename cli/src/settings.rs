@@ -98,7 +98,8 @@ pub(crate) struct HttpFileSettings {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EmbedderFileSettings {
-    /// `auto` (what is present), `none` (words only) or `fastembed` (refuses to start without it).
+    /// `auto` (a model that is present, else the table inside the program), `none` (words only), `static` (the table), or
+    /// `fastembed` (refuses to start without it).
     pub(crate) kind: EmbedderKind,
     /// Folder with the five files of a model.
     pub(crate) model: Option<PathBuf>,
@@ -115,6 +116,8 @@ pub(crate) enum EmbedderKind {
     Auto,
     /// None: lexical search alone.
     None,
+    /// The table inside the program.
+    Static,
     /// ONNX by fastembed.
     Fastembed,
 }

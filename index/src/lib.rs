@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Lexical: tantivy in memory over an analysis of our own ([`analysis`]), one idf for all fields ([`lexical`]).
-//! Dense: an [`Embedder`], int8 vectors, brute-force dot product ([`vectors`]), kept on disk by content ([`VectorCache`]).
+//! Dense: an [`Embedder`] (the shipped table, [`StaticEmbedder`], or an ONNX model, [`FastEmbedder`]), int8 vectors,
+//! brute-force dot product ([`vectors`]), kept on disk by content ([`VectorCache`]).
 //! Both are fused by score, not by rank ([`fusion`]); a request for several things is taken apart ([`clauses`]).
 //! Without an embedder the index is lexical alone and says so ([`ToolIndex::mode`]).
 //!
@@ -28,7 +29,9 @@ pub mod lexical;
 mod locate;
 mod runtime;
 mod search;
+mod table;
 pub mod vectors;
+mod wordpiece;
 
 pub use cache::{CacheProblem, VectorCache};
 pub use document::ToolDocument;
@@ -39,3 +42,4 @@ pub use indexer::{Indexer, UpdateStats};
 pub use locate::{Located, Places, locate};
 pub use runtime::{EmbedderUnavailable, Unavailable};
 pub use search::{Answer, Hit, Mode, Query, ToolIndex};
+pub use table::{BadTable, StaticEmbedder};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use index::{FastEmbedder, Hit, Indexer, Mode, Query, ToolDocument, ToolIndex, UpdateStats};
+use index::{FastEmbedder, Hit, Indexer, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats};
 
 use crate::{StartError, catalog::ServedTool};
 
@@ -17,11 +17,14 @@ use crate::{StartError, catalog::ServedTool};
 const STEP: usize = 512;
 
 /// How the meaning of words is measured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum EmbedderChoice {
     /// Words alone.
     Lexical,
-    /// A fastembed model; where it cannot be loaded, words alone, and the log says why.
+    /// The table inside the program: no file, no library, microseconds a text.
+    #[default]
+    Static,
+    /// A fastembed model; where it cannot be loaded, the table, and the log says why.
     Fastembed {
         /// Folder of the model.
         model: PathBuf,
@@ -93,7 +96,8 @@ impl Retrieval {
         }
         let Some(indexer) = guard.as_mut() else { return false };
         let documents: Vec<ToolDocument> = tools.iter().map(|tool| document(tool)).collect();
-        let made = indexer.prepare(&documents);
+        // A model may take minutes, so what it knows already is served first; the table is done before a second round would begin.
+        let made = if self.waits_for_model() { indexer.prepare(&documents) } else { indexer.update(&documents) };
         self.publish(made)
     }
 
@@ -129,19 +133,40 @@ impl Retrieval {
         }
     }
 
+    fn waits_for_model(&self) -> bool {
+        matches!(self.choice, EmbedderChoice::Fastembed { .. })
+    }
+
     fn open(&self) -> Option<Indexer> {
         let opened = match &self.choice {
             EmbedderChoice::Lexical => Indexer::lexical(),
+            EmbedderChoice::Static => self.with_table(),
             EmbedderChoice::Fastembed { model, onnxruntime } => match FastEmbedder::open(model, onnxruntime) {
                 Ok(embedder) => Indexer::hybrid(Arc::new(embedder), Some(&self.cache)),
                 Err(unavailable) => {
-                    tracing::warn!(reason = %unavailable.reason, hint = unavailable.hint, "no embedder, tools are found by words alone");
-                    *self.shortfall.lock().unwrap_or_else(PoisonError::into_inner) = Some(unavailable.reason.to_string());
-                    Indexer::lexical()
+                    tracing::warn!(reason = %unavailable.reason, hint = unavailable.hint, "no model, the table inside the program takes its place");
+                    self.falls_short(unavailable.reason.to_string());
+                    self.with_table()
                 }
             },
         };
         opened.inspect_err(|error| tracing::error!(error = crate::refresh::chain(error), "there is no search index")).ok()
+    }
+
+    /// Nothing of the table's is kept on disk: reading a vector back takes as long as making it.
+    fn with_table(&self) -> Result<Indexer, index::IndexError> {
+        match StaticEmbedder::shipped() {
+            Ok(table) => Indexer::hybrid(Arc::new(table), None),
+            Err(bad) => {
+                tracing::error!(%bad, "the table inside the program cannot be used, tools are found by words alone");
+                self.falls_short(bad.to_string());
+                Indexer::lexical()
+            }
+        }
+    }
+
+    fn falls_short(&self, reason: String) {
+        *self.shortfall.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
     /// The best tools of those that `accept` lets through. May wait for an embedder, so it is not for an async thread.

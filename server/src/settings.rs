@@ -92,7 +92,7 @@ impl Settings {
             pinned: Vec::new(),
             frozen: false,
             warm: false,
-            embedder: EmbedderChoice::Lexical,
+            embedder: EmbedderChoice::default(),
             page_size: 5_000,
             drain: Duration::from_secs(5),
             max_output_bytes: 8 << 20,

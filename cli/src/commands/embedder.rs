@@ -44,13 +44,15 @@ fn site_packages() -> Vec<PathBuf> {
 /// What the server is told. What was named and is not there stops the start; what was only looked for does not.
 pub(crate) fn choose(settings: &Settings) -> Outcome<EmbedderChoice> {
     let wanted = &settings.file.embedder;
-    if wanted.kind == EmbedderKind::None {
-        return Ok(EmbedderChoice::Lexical);
+    match wanted.kind {
+        EmbedderKind::None => return Ok(EmbedderChoice::Lexical),
+        EmbedderKind::Static => return Ok(EmbedderChoice::Static),
+        EmbedderKind::Auto | EmbedderKind::Fastembed => {}
     }
     let named = wanted.kind == EmbedderKind::Fastembed || wanted.model.is_some() || wanted.onnxruntime.is_some();
     match locate(settings) {
         Ok(Located { model, onnxruntime }) => Ok(EmbedderChoice::Fastembed { model, onnxruntime }),
-        Err(_) if !named => Ok(EmbedderChoice::Lexical),
+        Err(_) if !named => Ok(EmbedderChoice::Static),
         Err(error) => Err(Failure::new(Exit::Usage, "embedder.missing", error.to_string()).hint(error.hint)),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use executor_python::{Interpreters, PythonSettings};
-use index::{Embedder, FastEmbedder};
+use index::{Embedder, FastEmbedder, StaticEmbedder};
 use sandbox::{TrustedRun, run_trusted};
 use serde::Serialize;
 
@@ -131,10 +131,16 @@ pub(crate) fn embedding(settings: &Settings) -> Embedding {
     if settings.file.embedder.kind == EmbedderKind::None {
         return Embedding::Off;
     }
+    let table = StaticEmbedder::shipped().ok().filter(|_| settings.file.embedder.kind != EmbedderKind::Fastembed);
+    let ready = |embedder: &dyn Embedder| Embedding::Ready { id: embedder.id().to_owned(), dimension: embedder.dimension() };
+    if let Some(table) = table.as_ref().filter(|_| settings.file.embedder.kind == EmbedderKind::Static) {
+        return ready(table);
+    }
     let opened = embedder::locate(settings).and_then(|found| FastEmbedder::open(&found.model, &found.onnxruntime));
-    match opened {
-        Ok(embedder) => Embedding::Ready { id: embedder.id().to_owned(), dimension: embedder.dimension() },
-        Err(error) => Embedding::None { reason: error.reason.to_string(), hint: error.hint.to_owned() },
+    match (opened, table) {
+        (Ok(embedder), _) => ready(&embedder),
+        (Err(_), Some(table)) => ready(&table),
+        (Err(error), None) => Embedding::None { reason: error.reason.to_string(), hint: error.hint.to_owned() },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     args::Shelf,
     exit::Exit,
     failure::{Failure, Outcome},
+    operator,
     settings::{Settings, ViewChoice},
 };
 
@@ -35,7 +36,7 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
                              token_file = \"tokens.yaml\"       log = \"info\"             page_size = 5000\n  \
                              python = \"/usr/bin/python3.12\"   level = \"L1\"             drain_seconds = 5\n  \
                              [http]      address = \"127.0.0.1:7337\"  allowed_origins = []  allowed_hosts = []\n  \
-                             [embedder]  kind = \"auto\"  model = \"…\"  onnxruntime = \"…\"     (auto, none, fastembed)")]
+                             [embedder]  kind = \"auto\"  model = \"…\"  onnxruntime = \"…\"     (auto, none, static, fastembed)")]
 pub(crate) struct Serve {
     /// Serve over HTTP, on this address
     ///
@@ -81,6 +82,8 @@ fn address(word: &str) -> Result<SocketAddr, String> {
 
 impl Serve {
     pub(crate) fn run(&self, settings: &Settings) -> Outcome {
+        // There before the first `pegboard add`, so that it is watched.
+        operator::added::make_root(&settings.places)?;
         let mut told = host::settings(settings, &self.shelf)?;
         if let Some(view) = self.view {
             told.view = host::view(view);

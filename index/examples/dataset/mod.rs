@@ -5,11 +5,11 @@
 #![allow(dead_code, reason = "each example uses a part of it")]
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use pegboard_index::{FastEmbedder, Indexer, ToolDocument};
+use pegboard_index::{FastEmbedder, Indexer, StaticEmbedder, ToolDocument};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -61,11 +61,23 @@ pub(crate) fn queries(folder: &Path) -> anyhow::Result<Vec<QueryLine>> {
     lines(&folder.join("queries.jsonl"))
 }
 
-/// Lexical, or hybrid when a model folder and a runtime library are given.
-pub(crate) fn indexer(model: Option<&Path>, runtime: Option<&Path>, cache: Option<&Path>) -> anyhow::Result<Indexer> {
-    let (Some(model), Some(runtime)) = (model, runtime) else { return Ok(Indexer::lexical()?) };
-    let embedder = FastEmbedder::open(model, runtime).map_err(|error| anyhow::anyhow!("{error}\nhint: {}", error.hint))?;
-    Ok(Indexer::hybrid(Arc::new(embedder), cache)?)
+/// The shipped table; `--model DIR --onnxruntime FILE [--cache DIR]` takes an ONNX model, `--table FILE` another table,
+/// `--lexical` words alone.
+pub(crate) fn indexer(arguments: &[String]) -> anyhow::Result<Indexer> {
+    if arguments.iter().any(|argument| argument == "--lexical") {
+        return Ok(Indexer::lexical()?);
+    }
+    let path = |name: &str| option(arguments, name).map(PathBuf::from);
+    if let (Some(model), Some(runtime)) = (path("--model"), path("--onnxruntime")) {
+        let embedder = FastEmbedder::open(&model, &runtime).map_err(|error| anyhow::anyhow!("{error}\nhint: {}", error.hint))?;
+        return Ok(Indexer::hybrid(Arc::new(embedder), path("--cache").as_deref())?);
+    }
+    let embedder = match path("--table") {
+        // It is needed until the program ends.
+        Some(table) => StaticEmbedder::read(Box::leak(std::fs::read(table)?.into_boxed_slice()))?,
+        None => StaticEmbedder::shipped()?,
+    };
+    Ok(Indexer::hybrid(Arc::new(embedder), None)?)
 }
 
 /// `--name VALUE` from the command line.

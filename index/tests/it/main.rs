@@ -9,3 +9,4 @@ mod fusion;
 mod hostile;
 mod incremental;
 mod search;
+mod table;

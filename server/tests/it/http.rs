@@ -430,7 +430,7 @@ async fn tells_its_health_and_its_numbers() {
         "pegboard_call_seconds_count{tool=\"texts__count\"} 1",
         "pegboard_plugins{state=\"broken\"} 1",
         "pegboard_tools 2",
-        "pegboard_index_mode{mode=\"lexical\"} 1",
+        "pegboard_index_mode{mode=\"hybrid\"} 1",
         "pegboard_calls_running 0",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
