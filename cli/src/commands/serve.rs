@@ -11,7 +11,6 @@ use crate::{
     args::Shelf,
     exit::Exit,
     failure::{Failure, Outcome},
-    operator,
     settings::{Settings, ViewChoice},
 };
 
@@ -82,8 +81,6 @@ fn address(word: &str) -> Result<SocketAddr, String> {
 
 impl Serve {
     pub(crate) fn run(&self, settings: &Settings) -> Outcome {
-        // There before the first `pegboard add`, so that it is watched.
-        operator::added::make_root(&settings.places)?;
         let mut told = host::settings(settings, &self.shelf)?;
         if let Some(view) = self.view {
             told.view = host::view(view);
