@@ -32,6 +32,9 @@ impl Fault {
     }
 }
 
+/// The longest description, in characters.
+pub(crate) const MAX_DESCRIPTION: usize = 2000;
+
 /// Whether a text may hold line breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lines {

@@ -6,15 +6,12 @@ use semver::Version;
 
 use crate::{
     CertificationLevel, Channel, Diagnostics, Isolation, Manifest, PluginName, ResourceLimits, Runtime, SchemaUse, Status,
-    fields::{Fault, Field, Lines, Section},
+    fields::{Field, Lines, MAX_DESCRIPTION, Section},
     keys, packages, powers,
     report::{Path, Place, Report},
     rules, runtimes, tools,
     tree::{self, Kind, quote},
 };
-
-/// The longest description, in characters.
-pub(crate) const MAX_DESCRIPTION: usize = 2000;
 
 /// Parses and checks a manifest. `file` only names the source in diagnostics.
 ///
@@ -135,41 +132,13 @@ fn plugin_name(report: &mut Report, field: &Field<'_>) -> Option<PluginName> {
     match PluginName::parse(&text) {
         Ok(name) => Some(name),
         Err(error) => {
-            field.fault(report, name_fault(&text, &error, "a plugin", PluginName::LIMIT, |text| PluginName::parse(text).is_ok()));
+            field.fault(
+                report,
+                rules::name_fault(&text, &error, "a plugin", PluginName::LIMIT, |text| PluginName::parse(text).is_ok()),
+            );
             None
         }
     }
-}
-
-/// What a refused name is told, with the nearest name that would do.
-pub(crate) fn name_fault(
-    text: &str,
-    error: &crate::NameError,
-    what: &str,
-    limit: usize,
-    is_name: impl Fn(&str) -> bool,
-) -> Fault {
-    let expected = format!("a name for {what}: ^[a-z][a-z0-9]*([_-][a-z0-9]+)*$, at most {limit} characters");
-    let fault = Fault::new("manifest.name", error.to_string(), expected);
-    if !text.is_ascii() {
-        // What is left of a look-alike name without its foreign letters is another name.
-        return fault;
-    }
-    let mut better = String::new();
-    let mut lower = false;
-    for character in text.chars() {
-        if lower && character.is_ascii_uppercase() {
-            better.push('_');
-        }
-        lower = character.is_ascii_lowercase();
-        match character.to_ascii_lowercase() {
-            plain @ ('a'..='z' | '0'..='9') => better.push(plain),
-            _ if better.ends_with('_') || better.is_empty() => {}
-            _ => better.push('_'),
-        }
-    }
-    let better = better.trim_end_matches('_');
-    if is_name(better) { fault.hint(format!("write `{better}`")) } else { fault }
 }
 
 fn version(report: &mut Report, field: &Field<'_>) -> Option<Version> {

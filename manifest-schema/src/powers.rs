@@ -2,9 +2,8 @@
 
 use crate::{
     Dependency, DependencySource, Filesystem, Network, Permission, SecretSpec,
-    fields::{Field, Lines, Section},
+    fields::{Field, Lines, MAX_DESCRIPTION, Section},
     keys, packages,
-    parse::MAX_DESCRIPTION,
     report::Report,
     rules,
     tree::{Kind, quote},

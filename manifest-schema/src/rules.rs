@@ -301,3 +301,34 @@ pub(crate) fn volume_name(text: &str) -> Result<(), Fault> {
         Err(Fault::new("manifest.volume_name", "is not the name of a volume", "`[A-Za-z0-9][A-Za-z0-9_.-]*`"))
     }
 }
+
+/// What a refused name is told, with the nearest name that would do.
+pub(crate) fn name_fault(
+    text: &str,
+    error: &crate::NameError,
+    what: &str,
+    limit: usize,
+    is_name: impl Fn(&str) -> bool,
+) -> Fault {
+    let expected = format!("a name for {what}: ^[a-z][a-z0-9]*([_-][a-z0-9]+)*$, at most {limit} characters");
+    let fault = Fault::new("manifest.name", error.to_string(), expected);
+    if !text.is_ascii() {
+        // What is left of a look-alike name without its foreign letters is another name.
+        return fault;
+    }
+    let mut better = String::new();
+    let mut lower = false;
+    for character in text.chars() {
+        if lower && character.is_ascii_uppercase() {
+            better.push('_');
+        }
+        lower = character.is_ascii_lowercase();
+        match character.to_ascii_lowercase() {
+            plain @ ('a'..='z' | '0'..='9') => better.push(plain),
+            _ if better.ends_with('_') || better.is_empty() => {}
+            _ => better.push('_'),
+        }
+    }
+    let better = better.trim_end_matches('_');
+    if is_name(better) { fault.hint(format!("write `{better}`")) } else { fault }
+}

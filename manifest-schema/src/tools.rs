@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 use crate::{
     Annotations, Example, Runtime, SchemaProblem, SchemaUse, Step, ToolName, ToolSpec,
     args_schema::check_schema,
-    fields::{Field, Lines, Section},
+    fields::{Field, Lines, MAX_DESCRIPTION, Section},
     keys,
-    parse::{MAX_DESCRIPTION, name_fault},
     report::{Path, Place, Report},
     rules,
     tree::{Kind, Node, quote},
@@ -104,7 +103,8 @@ fn tool_name(report: &mut Report, field: &Field<'_>) -> Option<ToolName> {
     match ToolName::parse(&text) {
         Ok(name) => Some(name),
         Err(error) => {
-            field.fault(report, name_fault(&text, &error, "a tool", ToolName::LIMIT, |text| ToolName::parse(text).is_ok()));
+            field
+                .fault(report, rules::name_fault(&text, &error, "a tool", ToolName::LIMIT, |text| ToolName::parse(text).is_ok()));
             None
         }
     }

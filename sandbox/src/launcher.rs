@@ -14,10 +14,10 @@ use crate::error::{AtStep, Step, StepError};
 use crate::jail::{Jail, Level};
 use crate::sys::{self, Forked};
 use crate::wire::{self, Word};
-use crate::{landlock_rules, monitor};
-
-/// Exit code when the confinement or the program could not be started; the reason went to the status pipe.
-pub(crate) const NOT_STARTED: i32 = 126;
+use crate::{
+    landlock_rules,
+    monitor::{self, NOT_STARTED},
+};
 
 /// Runs the launcher. Standard input is the lifeline: the jail comes over it, and its end is the order to kill everything.
 pub fn launcher_main() -> ! {

@@ -14,6 +14,9 @@ use crate::error::{AtStep, Step, StepError};
 use crate::sys::{self, Reaped, Usage};
 use crate::wire::{self, Farewell};
 
+/// Exit code when the confinement or the program could not be started; the reason went to the status pipe.
+pub(crate) const NOT_STARTED: i32 = 126;
+
 /// How the monitor reaches all that the program started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -44,7 +47,7 @@ pub(crate) fn watch(child: libc::pid_t, scope: Scope, lifeline: &OwnedFd) -> i32
     let ended = kill_all(child, scope, ended);
     let farewell = farewell(ended);
     wire::write_line(lifeline, &farewell);
-    farewell.signal.map_or(farewell.code.unwrap_or(crate::launcher::NOT_STARTED), |signal| 128 + signal)
+    farewell.signal.map_or(farewell.code.unwrap_or(NOT_STARTED), |signal| 128 + signal)
 }
 
 /// All the monitor still has to do is to kill, as root across users. A failure changes nothing that the program could reach.

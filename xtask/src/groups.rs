@@ -7,9 +7,25 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::run::{self, Checkout, Outcome};
-use crate::test::Options;
 use crate::tidy;
 use crate::toolchain::{self, Part};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// Only these groups; empty: all.
+    pub(crate) only: Vec<String>,
+    /// Crashes of the soak.
+    pub(crate) crashes: u32,
+    /// Only print the groups.
+    pub(crate) list: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { only: Vec::new(), crashes: 1_000, list: false }
+    }
+}
 
 /// One group.
 pub(crate) struct Group {

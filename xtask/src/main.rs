@@ -59,8 +59,8 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
     }
 }
 
-fn test_options(arguments: &[String]) -> Result<test::Options> {
-    let mut options = test::Options::default();
+fn test_options(arguments: &[String]) -> Result<groups::Options> {
+    let mut options = groups::Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {

@@ -8,26 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::groups::{GROUPS, Group};
+use crate::groups::{GROUPS, Group, Options};
 use crate::run::{Checkout, Outcome};
 use crate::toolchain::{self, Part};
-
-/// What the command line asks for.
-#[derive(Debug)]
-pub(crate) struct Options {
-    /// Only these groups; empty: all.
-    pub(crate) only: Vec<String>,
-    /// Crashes of the soak.
-    pub(crate) crashes: u32,
-    /// Only print the groups.
-    pub(crate) list: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { only: Vec::new(), crashes: 1_000, list: false }
-    }
-}
 
 /// Runs the groups. Exit code 0: all ran and passed; 1: something failed; 3: nothing failed but something could not run.
 pub(crate) fn test(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
