@@ -29,7 +29,11 @@ pub(crate) fn structured(value: Value) -> CallToolResult {
 
 /// -32602, with the nearest names as data.
 pub(crate) fn unknown_tool(name: &str, nearest: &[String]) -> ErrorData {
-    let message = format!("Unknown tool: {}", one_line(name, 80));
+    let mut message = format!("Unknown tool: {}", one_line(name, 80));
+    // In the text as well as in the data: the text is what a model is shown.
+    if !nearest.is_empty() {
+        message.push_str(&format!(" (the nearest are {})", nearest.join(", ")));
+    }
     ErrorData::invalid_params(message, Some(json!({ "code": Code::UnknownTool.as_str(), "nearest": nearest })))
 }
 
