@@ -46,6 +46,7 @@ pub(crate) const TOOL: &[&str] = &[
     "class_name",
     "function",
     "script",
+    "upstream_name",
     "args_schema",
     "output_schema",
     "capabilities",

@@ -29,6 +29,9 @@ pub struct ToolSpec {
     /// Script that reads one JSON document on stdin and prints JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
+    /// What an upstream MCP server calls the tool, where that is not `name`; `runtime: mcp` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_name: Option<String>,
     /// JSON Schema 2020-12 of the arguments, rooted in an object. Absent: derived from the code, once, in the sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub args_schema: Option<Map<String, Value>>,

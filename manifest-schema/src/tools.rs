@@ -68,6 +68,10 @@ fn tool<'n>(report: &mut Report, field: &Field<'n>, runtime: Runtime) -> (Option
     let named = name.as_ref().zip(name_field).map(|(name, field)| (name.to_string(), field));
     let title = section.text(report, "title", 100, Lines::One);
     let code = code(report, &section, runtime);
+    let upstream_name = section.text(report, "upstream_name", 128, Lines::One);
+    if let (Some(field), true) = (section.get("upstream_name"), runtime != Runtime::Mcp) {
+        field.conflict(report, "names a tool of an upstream server, which this runtime does not have", "no such key", None);
+    }
     let args_schema = section.get("args_schema").and_then(|field| schema(report, &field, SchemaUse::Arguments));
     let output_schema = section.get("output_schema").and_then(|field| schema(report, &field, SchemaUse::Result));
     let capabilities = section.words(report, "capabilities", 50, 64, rules::any);
@@ -86,6 +90,7 @@ fn tool<'n>(report: &mut Report, field: &Field<'n>, runtime: Runtime) -> (Option
         class_name: code.class_name,
         function: code.function,
         script: code.script,
+        upstream_name,
         args_schema,
         output_schema,
         capabilities,

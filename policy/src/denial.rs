@@ -33,6 +33,8 @@ pub enum Missing {
         /// What does not fit.
         problem: String,
     },
+    /// Nothing of what its upstream server offers was approved.
+    Approval,
     /// The caller's token does not cover the tool.
     Caller,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Missing {
             Self::Secret { name } => write!(f, "secret `{name}` is not set"),
             Self::Level { wanted, reached } => write!(f, "needs sandbox level {wanted}, this machine reached {reached}"),
             Self::Config { problem } => write!(f, "configuration does not fit: {problem}"),
+            Self::Approval => f.write_str("none of its server's tools is approved"),
             Self::Caller => f.write_str("the caller's token does not cover this tool"),
         }
     }
@@ -95,6 +98,7 @@ impl Missing {
             Self::Level { reached: Level::L0, .. } => "pegboard doctor".to_owned(),
             Self::Level { reached, .. } => format!("pegboard grant {plugin} --level {reached}"),
             Self::Config { .. } => format!("pegboard config edit {plugin}"),
+            Self::Approval => format!("pegboard approve {plugin}"),
             Self::Caller => "pegboard token create --tools PATTERN".to_owned(),
         }
     }

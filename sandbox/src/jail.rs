@@ -180,6 +180,9 @@ pub struct Jail {
     pub argv: Vec<String>,
     /// Enter everything, report what was reached, and exit 0 instead of starting `argv`.
     pub probe: bool,
+    /// The control descriptor is the program's standard input too, for programs that read their orders there; otherwise it is empty.
+    #[serde(default)]
+    pub control_is_input: bool,
 }
 
 impl Jail {
@@ -199,6 +202,7 @@ impl Jail {
             env: BTreeMap::new(),
             argv,
             probe: false,
+            control_is_input: false,
         }
     }
 

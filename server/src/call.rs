@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_api::{CallIo, Content, FailureKind, Frame, LogLevel, ToolFailure, ToolOutcome, ToolOutput};
+use executor_api::{CallIo, Content, FailureKind, Frame, HostRequest, LogLevel, ToolFailure, ToolOutcome, ToolOutput};
 use futures::FutureExt as _;
 use policy::{Denial, PermittedCall, Plugin, ResolvedCall, SessionId, ToolPatterns, TraceId};
 use serde_json::{Map, Value};
@@ -127,6 +127,8 @@ pub enum CallUpdate {
         /// In words, cleaned.
         message: Option<String>,
     },
+    /// A request that only the caller can serve, such as a question to the user. Dropped unanswered, it is refused.
+    Ask(HostRequest),
     /// A line of its log, cleaned.
     Log {
         /// Severity.
@@ -266,7 +268,7 @@ impl Way<'_> {
                     tool: tool.spec.clone(),
                     name: tool.name.clone(),
                     args,
-                    definition: None,
+                    definition: tool.definition.clone(),
                     session: request.session,
                     trace: self.trace.clone(),
                 };
@@ -439,7 +441,9 @@ impl Pump {
                 }
             }
             Frame::Host(request) => {
-                tracing::debug!(plugin = %self.plugin.manifest.name, kind = %one_line(&request.kind, 60), "a request to the host is not supported yet");
+                tracing::debug!(plugin = %self.plugin.manifest.name, trace = %self.trace.0, kind = %one_line(&request.kind, 60), "a request to the caller");
+                // Nobody there, or nobody who takes it: letting go of it refuses it.
+                self.send(CallUpdate::Ask(request));
             }
             Frame::Usage { cpu_us, max_rss_kib } => {
                 tracing::debug!(plugin = %self.plugin.manifest.name, trace = %self.trace.0, cpu_us, max_rss_kib, "call cost");

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use executor_api::{Executor, PluginState};
 use manifest_schema::Runtime;
-use policy::{SessionId, TraceId};
+use policy::{Level, SessionId, TraceId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -31,7 +31,7 @@ const KILL_GRACE: Duration = Duration::from_secs(3);
 /// One assembled server, without a transport.
 pub struct Host {
     pub(crate) settings: Settings,
-    pub(crate) python: Arc<dyn Executor>,
+    pub(crate) executors: Executors,
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) retrieval: Retrieval,
     pub(crate) metrics: Metrics,
@@ -57,6 +57,62 @@ pub struct Host {
     trace_counter: AtomicU64,
 }
 
+/// What runs the tools, by runtime.
+#[derive(Clone)]
+pub struct Executors {
+    python: Arc<dyn Executor>,
+    mcp: Option<Arc<dyn Executor>>,
+}
+
+impl Executors {
+    /// Python alone.
+    #[must_use]
+    pub fn new(python: Arc<dyn Executor>) -> Self {
+        Self { python, mcp: None }
+    }
+
+    /// With an executor for upstream MCP servers.
+    #[must_use]
+    pub fn with_mcp(mut self, mcp: Arc<dyn Executor>) -> Self {
+        self.mcp = Some(mcp);
+        self
+    }
+
+    /// Runtimes that an executor is there for.
+    pub(crate) fn runtimes(&self) -> Vec<Runtime> {
+        [Runtime::Python, Runtime::Mcp].into_iter().filter(|runtime| self.of(*runtime).is_some()).collect()
+    }
+
+    /// The level that calls run at on this machine.
+    pub(crate) fn level(&self) -> Level {
+        self.python.level()
+    }
+
+    fn of(&self, runtime: Runtime) -> Option<&Arc<dyn Executor>> {
+        match runtime {
+            Runtime::Python => Some(&self.python),
+            Runtime::Mcp => self.mcp.as_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<dyn Executor>> {
+        std::iter::once(&self.python).chain(&self.mcp)
+    }
+}
+
+impl<E: Executor> From<Arc<E>> for Executors {
+    fn from(python: Arc<E>) -> Self {
+        Self::new(python)
+    }
+}
+
+impl From<Arc<dyn Executor>> for Executors {
+    fn from(python: Arc<dyn Executor>) -> Self {
+        Self::new(python)
+    }
+}
+
 /// How far the work beside requests is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -76,11 +132,12 @@ impl Host {
     ///
     /// # Errors
     /// [`StartError`]: a malformed `grants.yaml`, an unreadable folder, a setting out of range. A broken plugin is no error.
-    pub fn assemble(settings: Settings, python: Arc<dyn Executor>) -> Result<Arc<Self>, StartError> {
+    pub fn assemble(settings: Settings, executors: impl Into<Executors>) -> Result<Arc<Self>, StartError> {
+        let executors = executors.into();
         if settings.page_size == 0 {
             return Err(StartError::Setting { setting: "page_size", expected: "at least 1", found: "0".to_owned() });
         }
-        let (mut refresher, first) = refresh::begin(&settings, python.level())?;
+        let (mut refresher, first) = refresh::begin(&settings, &executors)?;
         let (triggers, receiver) = mpsc::channel(64);
         let stopping = CancellationToken::new();
         let host = Arc::new(Self {
@@ -98,9 +155,10 @@ impl Host {
             trace_prefix: session::hex(&session::random::<6>()?),
             trace_counter: AtomicU64::new(0),
             catalog: ArcSwap::from_pointee(first),
-            python,
+            executors,
             settings,
         });
+        host.hear_of_servers();
         refresher.adopt(&host);
         tokio::spawn(refresh::run(Arc::downgrade(&host), host.stopping.clone(), refresher, receiver));
         tokio::spawn(refresh::index(Arc::downgrade(&host)));
@@ -149,7 +207,7 @@ impl Host {
     /// State of every plugin inside the executors.
     #[must_use]
     pub fn states(&self) -> Vec<PluginState> {
-        self.python.states()
+        self.executors.all().flat_map(|executor| executor.states()).collect()
     }
 
     /// The settings it was assembled with.
@@ -160,13 +218,15 @@ impl Host {
 
     /// Ends what is kept for a client's session.
     pub async fn end_session(&self, session: &SessionId) {
-        self.python.end_session(session).await;
+        for executor in self.executors.all() {
+            executor.end_session(session).await;
+        }
     }
 
     /// Lets running calls end for as long as the settings say, then cancels them, then ends every process. Nothing is taken any more.
     pub async fn shutdown(&self) {
         self.drain(&Shutdown::manual()).await;
-        self.python.shutdown().await;
+        futures::future::join_all(self.executors.all().map(|executor| executor.shutdown())).await;
     }
 
     /// The first half of a shutdown: refuse what is new, let end what runs.
@@ -185,9 +245,22 @@ impl Host {
         }
     }
 
-    pub(crate) fn executor(&self, _runtime: Runtime) -> &dyn Executor {
-        // The pipeline refuses every other runtime before it gets here.
-        &*self.python
+    pub(crate) fn executor(&self, runtime: Runtime) -> &Arc<dyn Executor> {
+        // The pipeline refuses a runtime without an executor before it gets here.
+        self.executors.of(runtime).unwrap_or(&self.executors.python)
+    }
+
+    /// What servers offer asks for a new catalog, for as long as the host is there.
+    fn hear_of_servers(&self) {
+        if let Some(mcp) = &self.executors.mcp {
+            let triggers = self.triggers.clone();
+            mcp.observe(Arc::new(move |seen| {
+                // A full queue loses what was seen; the executor compares again before every call.
+                if triggers.try_send(Trigger::Observed(Box::new(seen))).is_err() {
+                    tracing::warn!("what an upstream server offers could not be taken down");
+                }
+            }));
+        }
     }
 
     pub(crate) fn new_trace(&self) -> TraceId {

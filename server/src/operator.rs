@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-use policy::{Grants, SecretValue, ToolPatterns};
+use policy::{Approval, Grants, SecretValue, ToolPatterns};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -25,6 +25,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_READS: usize = 16;
 /// The largest secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
+/// The largest file of approvals, in bytes: 2,000 tools of 64 KiB would be more, and no model could read them.
+const MAX_APPROVAL_BYTES: u64 = 32 << 20;
 
 /// Why a file of the operator was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +96,8 @@ pub enum About {
     Secret,
     /// The configuration.
     Config,
+    /// What was approved of its upstream server.
+    Approval,
 }
 
 /// Everything the operator gave, at one moment.
@@ -105,7 +109,9 @@ pub struct Operator {
     pub secrets: BTreeMap<String, BTreeMap<String, SecretValue>>,
     /// Configuration by plugin.
     pub config: BTreeMap<String, Map<String, Value>>,
-    /// Secrets and configuration that were refused.
+    /// What was approved of upstream servers, by plugin.
+    pub approvals: BTreeMap<String, Approved>,
+    /// Secrets, configuration and approvals that were refused.
     pub problems: Vec<Problem>,
 }
 
@@ -122,6 +128,7 @@ impl Operator {
             let mut operator = Self { grants, ..Self::default() };
             operator.read_secrets(&dirs.config.join("secrets"));
             operator.read_config(&dirs.config.join("config"));
+            operator.read_approvals(&dirs.config.join("approved"));
             // A value changes hands in three writes: taken from the old holder, replaced, handed to the new one. Grants that are the same
             // before and after the values were read say whose values these are.
             grants = read_grants(&path)?;
@@ -158,6 +165,21 @@ impl Operator {
         }
     }
 
+    fn read_approvals(&mut self, folder: &Path) {
+        for file in entries(folder) {
+            if file.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let Some(plugin) = file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
+            match read_approval(&file) {
+                Ok(approved) => {
+                    self.approvals.insert(plugin, approved);
+                }
+                Err(error) => self.problems.push(Problem { plugin, about: About::Approval, error }),
+            }
+        }
+    }
+
     fn read_config(&mut self, folder: &Path) {
         for file in entries(folder) {
             if file.extension().is_none_or(|extension| extension != "yaml") {
@@ -172,6 +194,26 @@ impl Operator {
             }
         }
     }
+}
+
+/// What was approved of one upstream server, and when: approving once more ends what was noted against it since.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Approved {
+    /// The definitions.
+    pub approval: Approval,
+    /// Tells this writing of the file from every other.
+    pub stamp: String,
+}
+
+fn read_approval(path: &Path) -> Result<Approved, OperatorError> {
+    // Who can write the file can put any words before a model.
+    check_private(path, 0o022, "0600")?;
+    let file = open_no_follow(path)?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
+    let text = read_bounded(file, path, MAX_APPROVAL_BYTES)?;
+    let approval = serde_json::from_str(&text)
+        .map_err(|error| OperatorError::Malformed { path: path.to_owned(), reason: error.to_string() })?;
+    Ok(Approved { approval, stamp: format!("{}-{}-{}", metadata.ino(), metadata.mtime(), metadata.mtime_nsec()) })
 }
 
 fn read_grants(path: &Path) -> Result<Grants, OperatorError> {

@@ -8,20 +8,21 @@ use std::{
     time::Duration,
 };
 
-use executor_api::FailureKind;
+use executor_api::{FailureKind, Observation};
 use manifest_schema::{Digest, ToolSpec};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode},
 };
-use policy::{Allowed, Level};
+use policy::Allowed;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Availability, Caller, Code, Host, Operator, Settings, StartError, View,
+    Availability, Caller, Code, Executors, Host, Operator, Settings, StartError, View,
     catalog::{Catalog, Ingredients, Loader, Preparation, build},
     mcp::Lists,
+    observed::Records,
 };
 
 /// Plugins that are made ready at once.
@@ -43,6 +44,8 @@ pub(crate) enum Trigger {
     Prepared { plugin: String, content: Digest, result: Result<Vec<ToolSpec>, (FailureKind, String)>, deriving: bool },
     /// A preparation that failed may be tried again.
     Retry { plugin: String, content: Digest },
+    /// An upstream server gave its list.
+    Observed(Box<Observation>),
 }
 
 /// What is kept from one catalog to the next.
@@ -58,10 +61,13 @@ pub(crate) struct Refresher {
     linked: BTreeSet<PathBuf>,
     lists: Lists,
     generation: u64,
+    records: Records,
+    /// Lists of upstream servers that are not taken down yet.
+    seen: Vec<Observation>,
 }
 
 /// Reads everything for the first time.
-pub(crate) fn begin(settings: &Settings, reached: Level) -> Result<(Refresher, Catalog), StartError> {
+pub(crate) fn begin(settings: &Settings, executors: &Executors) -> Result<(Refresher, Catalog), StartError> {
     let mut refresher = Refresher {
         loader: Loader::default(),
         operator: Arc::new(Operator::read(&settings.dirs)?),
@@ -73,8 +79,10 @@ pub(crate) fn begin(settings: &Settings, reached: Level) -> Result<(Refresher, C
         linked: BTreeSet::new(),
         lists: Lists::new(settings)?,
         generation: 0,
+        records: Records::new(&settings.dirs.cache),
+        seen: Vec::new(),
     };
-    let catalog = refresher.build(settings, reached, None)?;
+    let catalog = refresher.build(settings, executors, None)?;
     Ok((refresher, catalog))
 }
 
@@ -179,17 +187,30 @@ impl Refresher {
         self.prepare(host);
     }
 
-    fn build(&mut self, settings: &Settings, reached: Level, previous: Option<&Catalog>) -> Result<Catalog, StartError> {
+    fn build(&mut self, settings: &Settings, executors: &Executors, previous: Option<&Catalog>) -> Result<Catalog, StartError> {
         let found = self.loader.look(&settings.plugins)?;
         self.linked.clone_from(&found.linked);
         self.generation += 1;
+        let approvals = &self.operator.approvals;
+        for seen in self.seen.drain(..) {
+            let approved = approvals.get(seen.plugin.manifest.name.as_str()).filter(|known| known.approval.fits(&seen.plugin));
+            self.records.note(seen, approved);
+        }
+        let mut records = HashMap::new();
+        for (plugin, _) in found.plugins.iter().filter(|(plugin, _)| plugin.manifest.mcp.is_some()) {
+            let name = plugin.manifest.name.as_str();
+            let approved = approvals.get(name).filter(|known| known.approval.fits(plugin));
+            records.extend(self.records.of(plugin, approved).map(|record| (name.to_owned(), record)));
+        }
         Ok(build(Ingredients {
             generation: self.generation,
             found,
             operator: self.operator.clone(),
             prepared: &self.prepared,
             previous,
-            reached,
+            reached: executors.level(),
+            runtimes: executors.runtimes(),
+            records,
             queue_per_plugin: settings.queue_per_plugin,
             lists: self.lists.fresh(),
         }))
@@ -199,6 +220,10 @@ impl Refresher {
     fn note(&mut self, host: &Host, trigger: Trigger) -> usize {
         match trigger {
             Trigger::Files => 0,
+            Trigger::Observed(seen) => {
+                self.seen.push(*seen);
+                0
+            }
             Trigger::Retry { plugin, content } => {
                 self.preparing.remove(&(plugin, content));
                 0
@@ -246,7 +271,7 @@ impl Refresher {
             }
         }
         let old = host.catalog();
-        match self.build(&host.settings, host.python.level(), Some(&old)) {
+        match self.build(&host.settings, &host.executors, Some(&old)) {
             Ok(new) if same(&old, &new) => self.generation = old.generation,
             Ok(new) => {
                 let new = Arc::new(new);
@@ -298,13 +323,14 @@ impl Refresher {
             if deriving {
                 host.progress.send_modify(|now| now.deriving += 1);
             }
-            let (python, plugin, slots) = (host.python.clone(), entry.plugin.clone(), self.slots.clone());
+            let executor = host.executor(entry.plugin.manifest.runtime).clone();
+            let (plugin, slots) = (entry.plugin.clone(), self.slots.clone());
             let triggers = host.triggers.clone();
             let stopping = host.stopping.clone();
             tokio::spawn(async move {
                 let _slot = slots.acquire_owned().await;
                 let result = tokio::select! {
-                    result = python.prepare(plugin, allowed) => result.map_err(|failure| (failure.kind, failure.message)),
+                    result = executor.prepare(plugin, allowed) => result.map_err(|failure| (failure.kind, failure.message)),
                     // Given up, so that nothing is still being made when the executor is shut down.
                     () = stopping.cancelled() => return,
                 };
@@ -324,6 +350,7 @@ fn same(old: &Catalog, new: &Catalog) -> bool {
                 && old.availability == new.availability
                 && old.pending == new.pending
                 && old.notes == new.notes
+                && old.quarantined == new.quarantined
                 && old.preparation == new.preparation
                 && old.allowed == new.allowed
                 && old.tools.len() == new.tools.len()
@@ -343,8 +370,8 @@ fn retire(host: &Arc<Host>, old: &Catalog, new: &Catalog) {
             .plugin(before.name())
             .is_some_and(|after| after.plugin.content == before.plugin.content && after.allowed == before.allowed);
         if before.allowed.is_some() && !unchanged {
-            let (python, name) = (host.python.clone(), before.name().to_owned());
-            tokio::spawn(async move { python.retire(&name).await });
+            let (executor, name) = (host.executor(before.plugin.manifest.runtime).clone(), before.name().to_owned());
+            tokio::spawn(async move { executor.retire(&name).await });
         }
     }
 }

@@ -52,6 +52,8 @@ impl Progress {
                 bar.set_message(message);
                 bar.tick();
             }
+            // Letting go of the question refuses it: nothing is asked on a terminal yet.
+            CallUpdate::Ask(_) => {}
             CallUpdate::Log { level, message } => {
                 let word = match level {
                     LogLevel::Debug => "debug",

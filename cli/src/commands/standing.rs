@@ -100,6 +100,7 @@ fn withheld(entry: &PluginEntry, missing: &Missing) -> Reason {
         Missing::Secret { .. } => "secret",
         Missing::Level { .. } => "level",
         Missing::Config { .. } => "config",
+        Missing::Approval => "approval",
         Missing::Caller => "caller",
     };
     let remedy = match missing {

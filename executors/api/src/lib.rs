@@ -10,12 +10,12 @@ use std::{sync::Arc, time::Instant};
 
 use futures::future::BoxFuture;
 use manifest_schema::ToolSpec;
-use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
+use policy::{Allowed, Definition, Level, PermittedCall, Plugin, SessionId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use fake::ScriptedExecutor;
-pub use frame::{Frame, HostRequest, LogLevel};
+pub use frame::{Frame, HostAnswer, HostRequest, LogLevel};
 pub use outcome::{Content, FailureKind, ToolFailure, ToolOutcome, ToolOutput};
 
 /// What goes in beside the call, and the way back while it runs.
@@ -50,6 +50,20 @@ pub struct PluginState {
     pub problem: Option<String>,
 }
 
+/// What the server behind a plugin was seen to offer.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The plugin whose server it is.
+    pub plugin: Arc<Plugin>,
+    /// All its tools, in its order.
+    pub tools: Vec<Definition>,
+    /// What was left out, and why.
+    pub refused: Vec<String>,
+}
+
+/// Told of every list that a server gave. Must not block.
+pub type Observer = Arc<dyn Fn(Observation) + Send + Sync>;
+
 /// Runs the calls of one runtime.
 pub trait Executor: Send + Sync + 'static {
     /// Runs one call to its end. Never panics on what a plugin does.
@@ -70,6 +84,9 @@ pub trait Executor: Send + Sync + 'static {
 
     /// What runs now.
     fn states(&self) -> Vec<PluginState>;
+
+    /// Says who is told what the servers behind plugins offer; runtimes whose tools stand in the manifest have nothing to tell.
+    fn observe(&self, _observer: Observer) {}
 
     /// Ends everything.
     fn shutdown(&self) -> BoxFuture<'_, ()>;

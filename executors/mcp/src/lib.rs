@@ -2,43 +2,99 @@
 //! kept warm, every definition compared with the approved one before a call passes.
 //!
 //! What confines a process is in `sandbox`; whether a call may happen was decided in `policy`, and what was approved is kept by the
-//! command line. Nothing here writes a file of the operator's.
+//! command line. Nothing here writes a file of the operator's. Why the client side is written here and not taken from rmcp:
+//! ARCHITECTURE.md.
 
+mod definitions;
+mod events;
+mod http;
 mod inspection;
+mod jail;
+mod peer;
+mod pipe;
+mod program;
+mod results;
+mod secrets;
+mod server;
 mod settings;
+mod sse;
+mod supervisor;
+mod web;
+mod wire;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use executor_api::{FailureKind, ToolFailure};
-use policy::{Allowed, Plugin};
+use executor_api::{CallIo, Executor, FailureKind, Observer, PluginState, ToolFailure, ToolOutcome};
+use futures::future::BoxFuture;
+use manifest_schema::ToolSpec;
+use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
+use sandbox::cgroup::Cgroups;
+use tokio_util::sync::CancellationToken;
 
 pub use inspection::{Inspection, Offered, ServerIdentity};
-pub use settings::{McpSettings, Observation, Observer};
+pub use settings::McpSettings;
+
+use crate::{
+    server::{Parts, Server},
+    supervisor::Supervisor,
+};
+
+/// How often idle servers are looked for, at most.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// Why the executor can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The client for addresses could not be made.
-    #[error("the HTTP client could not be made: {problem}")]
-    Client {
-        /// What went wrong.
-        problem: String,
+    /// The folder for package launchers can't be made.
+    #[error("`{path}` can't be made: {source}")]
+    Cache {
+        /// The folder.
+        path: String,
+        /// Why.
+        source: io::Error,
     },
 }
 
 /// Runs the tools of `runtime: mcp` plugins.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct McpExecutor {
-    settings: Arc<McpSettings>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Arc<Parts>,
+    plugins: Mutex<HashMap<String, Arc<Supervisor>>>,
+    sweeping: Mutex<bool>,
+    stopping: CancellationToken,
+}
+
+impl std::fmt::Debug for McpExecutor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("McpExecutor").field("settings", &self.inner.parts.settings).finish_non_exhaustive()
+    }
 }
 
 impl McpExecutor {
     /// Starts nothing yet.
     ///
     /// # Errors
-    /// [`StartError`] when the HTTP client can't be made.
+    /// [`StartError`] when the cache can't be written.
     pub fn new(settings: McpSettings) -> Result<Self, StartError> {
-        Ok(Self { settings: Arc::new(settings) })
+        let cache = settings.cache.join("upstream");
+        std::fs::create_dir_all(&cache).map_err(|source| StartError::Cache { path: cache.display().to_string(), source })?;
+        let parts = Parts { groups: Cgroups::open_here(), settings, observer: std::sync::OnceLock::new() };
+        let inner = Inner {
+            parts: Arc::new(parts),
+            plugins: Mutex::default(),
+            sweeping: Mutex::new(false),
+            stopping: CancellationToken::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Starts the plugin's server in its jail (or connects to its address), asks what it offers, and ends it again.
@@ -46,7 +102,152 @@ impl McpExecutor {
     /// # Errors
     /// The failure that a call would get: the server does not start, does not answer in time, breaks the protocol or a limit.
     pub async fn inspect(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> Result<Inspection, ToolFailure> {
-        tracing::debug!(plugin = plugin.manifest.name.as_str(), powers = allowed.powers.len(), cache = %self.settings.cache.display(), "inspect");
-        Err(ToolFailure::new(FailureKind::Unsupported, "upstream servers can't be asked yet"))
+        let server = Server::start(&self.inner.parts, &plugin, &allowed).await?;
+        let known = server.known();
+        let inspection = Inspection {
+            server: server.identity.clone(),
+            protocol: server.protocol.clone(),
+            instructions: server.instructions.clone(),
+            tools: known.listing.tools.clone(),
+            refused: known.listing.refused.clone(),
+            prompts: server.offered("prompts", "name").await,
+            resources: server.offered("resources", "uri").await,
+        };
+        server.stop(ToolFailure::new(FailureKind::Unavailable, "the server was ended")).await;
+        Ok(inspection)
+    }
+
+    /// Starts a plugin's server before its first call.
+    ///
+    /// # Errors
+    /// The failure that its first call would get.
+    pub async fn warm(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> Result<(), ToolFailure> {
+        self.inner.supervisor(&plugin, &allowed).await.start().await.map(drop)
+    }
+}
+
+impl Inner {
+    fn plugins(&self) -> MutexGuard<'_, HashMap<String, Arc<Supervisor>>> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The supervisor of exactly this manifest with exactly these powers; a server of anything else is ended first.
+    async fn supervisor(self: &Arc<Self>, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> Arc<Supervisor> {
+        self.sweep();
+        let name = plugin.manifest.name.as_str();
+        let (current, old) = {
+            let mut plugins = self.plugins();
+            match plugins.get(name) {
+                Some(supervisor) if supervisor.fits(plugin, allowed) => (Arc::clone(supervisor), None),
+                _ => {
+                    let new = Arc::new(Supervisor::new(Arc::clone(plugin), Arc::clone(allowed), Arc::clone(&self.parts)));
+                    let old = plugins.insert(name.to_owned(), Arc::clone(&new));
+                    (new, old)
+                }
+            }
+        };
+        if let Some(old) = old {
+            old.stop().await;
+        }
+        self.make_room(name).await;
+        current
+    }
+
+    /// Ends the server that was used longest ago when too many are warm.
+    async fn make_room(&self, newcomer: &str) {
+        let victim = {
+            let plugins = self.plugins();
+            if plugins.get(newcomer).is_some_and(|supervisor| supervisor.is_warm()) {
+                return;
+            }
+            let warm: Vec<&Arc<Supervisor>> = plugins.values().filter(|supervisor| supervisor.is_warm()).collect();
+            if warm.len() < self.parts.settings.servers {
+                return;
+            }
+            warm.into_iter().max_by_key(|supervisor| supervisor.idle()).map(Arc::clone)
+        };
+        if let Some(victim) = victim {
+            victim.stop().await;
+        }
+    }
+
+    /// Ends idle servers, from a task that starts with the first call.
+    fn sweep(self: &Arc<Self>) {
+        let mut sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *sweeping, true) {
+            return;
+        }
+        let inner = Arc::downgrade(self);
+        let (stopping, idle) = (self.stopping.clone(), self.parts.settings.idle);
+        drop(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(SWEEP.min(idle).max(Duration::from_millis(10)));
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    () = stopping.cancelled() => return,
+                }
+                let Some(inner) = inner.upgrade() else { return };
+                let tired: Vec<Arc<Supervisor>> = {
+                    let plugins = inner.plugins();
+                    plugins.values().filter(|supervisor| supervisor.is_warm() && supervisor.idle() > idle).cloned().collect()
+                };
+                for supervisor in tired {
+                    supervisor.stop().await;
+                }
+            }
+        }));
+    }
+}
+
+impl Executor for McpExecutor {
+    fn run(&self, call: PermittedCall, io: CallIo) -> BoxFuture<'_, ToolOutcome> {
+        Box::pin(async move {
+            let supervisor = self.inner.supervisor(&call.call().plugin, call.allowed()).await;
+            supervisor.run(&call, &io).await
+        })
+    }
+
+    /// Starts the server; what its tools are is not taken from here but from what was approved.
+    fn prepare(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> BoxFuture<'_, Result<Vec<ToolSpec>, ToolFailure>> {
+        Box::pin(async move {
+            self.warm(Arc::clone(&plugin), allowed).await?;
+            Ok(plugin.manifest.mcps.clone())
+        })
+    }
+
+    fn retire(&self, plugin: &str) -> BoxFuture<'_, ()> {
+        let old = self.inner.plugins().remove(plugin);
+        Box::pin(async move {
+            if let Some(old) = old {
+                old.stop().await;
+            }
+        })
+    }
+
+    /// A server is one for all callers: nothing of it belongs to a session.
+    fn end_session(&self, _session: &SessionId) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn level(&self) -> Level {
+        self.inner.parts.settings.level
+    }
+
+    fn states(&self) -> Vec<PluginState> {
+        self.inner.plugins().values().map(|supervisor| supervisor.state()).collect()
+    }
+
+    fn observe(&self, observer: Observer) {
+        if self.inner.parts.observer.set(observer).is_err() {
+            tracing::error!("an executor of upstream servers can tell one host alone what it observes");
+        }
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.inner.stopping.cancel();
+            let all: Vec<Arc<Supervisor>> = self.inner.plugins().drain().map(|(_, supervisor)| supervisor).collect();
+            futures::future::join_all(all.iter().map(|supervisor| supervisor.stop())).await;
+        })
     }
 }

@@ -1,25 +1,11 @@
 //! What the program that starts the host decides: paths and limits. Read from flags and files in `cli`, never here.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use policy::{Definition, Level, Plugin};
-
-/// What a server was seen to offer; whoever hosts the executor writes it down and swaps the catalog.
-#[derive(Debug, Clone)]
-pub struct Observation {
-    /// The plugin whose server it is.
-    pub plugin: Arc<Plugin>,
-    /// All its tools, in its order.
-    pub tools: Vec<Definition>,
-    /// What was left out, and why.
-    pub refused: Vec<String>,
-}
-
-/// Told of every list that a server gave.
-pub type Observer = Arc<dyn Fn(Observation) + Send + Sync>;
+use policy::Level;
 
 /// How the executor is set up.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct McpSettings {
     /// Holds `upstream/<plugin>/`, the folders that package launchers may write.
     pub cache: PathBuf,
@@ -27,6 +13,8 @@ pub struct McpSettings {
     pub launcher: PathBuf,
     /// Where programs named without a folder are looked for.
     pub search_path: Vec<PathBuf>,
+    /// Variables for package launchers (`npx`, `uvx`) alone: the user's package index, certificates and proxies.
+    pub package_environment: Vec<(String, String)>,
     /// The level that this machine reaches, or the one that is forced: servers run at this level.
     pub level: Level,
     /// A server ends after this long without a call.
@@ -37,8 +25,6 @@ pub struct McpSettings {
     pub start_limit: Duration,
     /// Largest message of a server, in bytes.
     pub max_message: usize,
-    /// Told what servers offer.
-    pub observer: Option<Observer>,
 }
 
 impl McpSettings {
@@ -49,28 +35,12 @@ impl McpSettings {
             cache,
             launcher,
             search_path: ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from).to_vec(),
+            package_environment: Vec::new(),
             level,
             idle: Duration::from_secs(300),
             servers: 64,
             start_limit: Duration::from_secs(60),
             max_message: 8 * 1024 * 1024,
-            observer: None,
         }
-    }
-}
-
-impl fmt::Debug for McpSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cache, launcher, search_path, level, idle, servers, start_limit, max_message, observer: _ } = self;
-        f.debug_struct("McpSettings")
-            .field("cache", cache)
-            .field("launcher", launcher)
-            .field("search_path", search_path)
-            .field("level", level)
-            .field("idle", idle)
-            .field("servers", servers)
-            .field("start_limit", start_limit)
-            .field("max_message", max_message)
-            .finish_non_exhaustive()
     }
 }

@@ -55,7 +55,7 @@ fn confine(jail: &Jail, entrance: &Entrance, control: OwnedFd, status: &OwnedFd)
         (paths::resolve_all(wanted)?, None)
     };
     // 13. Standard descriptors and the control socket.
-    arrange_descriptors(&control)?;
+    arrange_descriptors(jail, &control)?;
     drop(control);
     // 14. Limits.
     privileges::set_limits(jail)?;
@@ -116,9 +116,13 @@ fn own_namespaces(jail: &Jail) -> Result<(), StepError> {
     sys::unshare(F::NEWNS | F::NEWIPC | F::NEWUTS | F::NEWCGROUP | network).at(Step::OwnNamespaces, "unshare")
 }
 
-/// Step 13. 0 is empty, 1 and 2 are the pipes the server reads, 3 is the control socket; all others close when the program
+/// Step 13. 0 is empty (or the control descriptor, for a program that reads its orders there), 1 and 2 are the pipes the server reads, 3 is the control socket; all others close when the program
 /// starts.
-fn arrange_descriptors(control: &OwnedFd) -> Result<(), StepError> {
+fn arrange_descriptors(jail: &Jail, control: &OwnedFd) -> Result<(), StepError> {
+    if jail.control_is_input {
+        sys::dup_onto(control.as_fd(), 0).at(Step::Descriptors, "dup2")?;
+        return sys::cloexec_from(3).at(Step::Descriptors, "close_range");
+    }
     let null = File::open("/dev/null").at(Step::Descriptors, "open /dev/null")?;
     sys::dup_onto(null.as_fd(), 0).at(Step::Descriptors, "dup2")?;
     drop(null);

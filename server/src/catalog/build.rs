@@ -6,11 +6,11 @@ use std::{
 };
 
 use manifest_schema::{Diagnostics, Digest, Runtime, ServedName, Status, ToolSpec};
-use policy::{Declared, Level, Plugin, readiness};
+use policy::{Declared, Definition, Level, Missing, Plugin, readiness};
 use semver::Version;
 
-use super::{Availability, BrokenPlugin, Catalog, Known, PluginEntry, Schema, ServedTool, load::Found, load::problem};
-use crate::{Operator, gate::Gate, mcp::Lists};
+use super::{Availability, BrokenPlugin, Catalog, Known, PluginEntry, Schema, ServedTool, load::Found, load::problem, upstream};
+use crate::{Operator, gate::Gate, mcp::Lists, observed::Record};
 
 /// What a plugin's preparation came to, kept by name and content.
 #[derive(Debug, Clone)]
@@ -29,6 +29,10 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) prepared: &'a HashMap<(String, Digest), Preparation>,
     pub(crate) previous: Option<&'a Catalog>,
     pub(crate) reached: Level,
+    /// Runtimes that an executor is there for.
+    pub(crate) runtimes: Vec<Runtime>,
+    /// What upstream servers were seen to offer, by plugin.
+    pub(crate) records: HashMap<String, Record>,
     pub(crate) queue_per_plugin: usize,
     pub(crate) lists: Lists,
 }
@@ -84,8 +88,16 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
         Some(Preparation::Ready(derived)) => complete(plugin, derived),
         _ => plugin.manifest.mcps.clone(),
     };
-    let (tools, pending) = tools(plugin, &specs, previous)?;
     let operator = &ingredients.operator;
+    let approval = operator.approvals.get(name).map(|approved| &approved.approval).filter(|approval| approval.fits(plugin));
+    let mut offered = approval.map(|approval| upstream::offer(&plugin.manifest, approval, ingredients.records.get(name)));
+    let is_upstream = plugin.manifest.runtime == Runtime::Mcp;
+    let (tools, pending) = match (&mut offered, is_upstream) {
+        (_, false) => tools(plugin, &specs, previous)?,
+        (Some(offered), true) => (upstream_tools(plugin, offered, previous), Vec::new()),
+        (None, true) => (Vec::new(), Vec::new()),
+    };
+    let offered = offered.filter(|_| is_upstream);
     let declared = Declared::of(&plugin.manifest);
     let grant = operator.grants.of(plugin, &declared);
     let kept = operator.config.get(name);
@@ -103,7 +115,8 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
         availability: Availability::Served,
         tools,
         pending,
-        notes: notes.to_vec(),
+        quarantined: offered.as_ref().map(|offered| offered.quarantined.clone()).unwrap_or_default(),
+        notes: notes.iter().cloned().chain(offered.iter().flat_map(|offered| offered.notes.clone())).collect(),
         preparation: preparation.and_then(|preparation| match preparation {
             Preparation::Failed(message) => Some(message.clone()),
             Preparation::Ready(_) => None,
@@ -122,7 +135,13 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
         Ok(allowed) => entry.allowed = Some(Arc::new(allowed)),
         Err(missing) => entry.availability = Availability::Withheld(missing),
     }
-    if let Some(availability) = unavailable(plugin) {
+    if is_upstream && offered.is_none() {
+        match &mut entry.availability {
+            Availability::Withheld(missing) => missing.push(Missing::Approval),
+            availability => *availability = Availability::Withheld(vec![Missing::Approval]),
+        }
+    }
+    if let Some(availability) = unavailable(plugin, &ingredients.runtimes) {
         entry.availability = availability;
     }
     Ok(entry)
@@ -152,7 +171,7 @@ fn elsewhere(entry: &PluginEntry, configured: bool) -> Vec<String> {
 }
 
 /// Why nothing the operator does could make the plugin run here.
-fn unavailable(plugin: &Plugin) -> Option<Availability> {
+fn unavailable(plugin: &Plugin, runtimes: &[Runtime]) -> Option<Availability> {
     let manifest = &plugin.manifest;
     if manifest.status == Status::Disabled {
         return Some(Availability::Disabled);
@@ -164,7 +183,7 @@ fn unavailable(plugin: &Plugin) -> Option<Availability> {
     if let Some(most) = manifest.max_core_version.as_ref().filter(|most| **most < ours) {
         return Some(Availability::Incompatible { wanted: format!("at most {most}") });
     }
-    (manifest.runtime != Runtime::Python).then_some(Availability::Unsupported { runtime: manifest.runtime })
+    (!runtimes.contains(&manifest.runtime)).then_some(Availability::Unsupported { runtime: manifest.runtime })
 }
 
 /// The manifest's tools, with schemas that the sandbox derived where the manifest has none. Nothing else is taken from there: it
@@ -201,7 +220,7 @@ fn tools(plugin: &Arc<Plugin>, specs: &[ToolSpec], previous: Option<&Arc<PluginE
             tools.push(tool.clone());
             continue;
         }
-        match ServedTool::compile(plugin, spec, args) {
+        match ServedTool::compile(plugin, spec, args, None) {
             Ok(tool) => tools.push(Arc::new(tool)),
             Err((key, error)) => {
                 let mut diagnostic = problem(&plugin.root, "manifest.schema", error.to_string());
@@ -211,6 +230,36 @@ fn tools(plugin: &Arc<Plugin>, specs: &[ToolSpec], previous: Option<&Arc<PluginE
         }
     }
     if problems.is_empty() { Ok((tools, pending)) } else { Err(Diagnostics(problems)) }
+}
+
+/// The tools of an upstream server. One whose schema can't be used is left out alone: its server's words are not the plugin's fault.
+fn upstream_tools(
+    plugin: &Arc<Plugin>,
+    offered: &mut upstream::Offer,
+    previous: Option<&Arc<PluginEntry>>,
+) -> Vec<Arc<ServedTool>> {
+    let mut tools = Vec::with_capacity(offered.tools.len());
+    let same: HashMap<&str, &Arc<ServedTool>> = previous
+        .filter(|entry| Arc::ptr_eq(&entry.plugin, plugin))
+        .map(|entry| entry.tools.iter().map(|tool| (tool.spec.name.as_str(), tool)).collect())
+        .unwrap_or_default();
+    for (spec, definition) in &offered.tools {
+        let made = |tool: &&&Arc<ServedTool>| {
+            tool.definition.as_ref().is_some_and(|of: &Arc<Definition>| of == definition) && is_made_of(tool, spec)
+        };
+        if let Some(tool) = same.get(spec.name.as_str()).filter(made) {
+            tools.push(Arc::clone(tool));
+            continue;
+        }
+        let args = spec.args_schema.clone().unwrap_or_default();
+        match ServedTool::compile(plugin, spec, &args, Some(definition)) {
+            Ok(tool) => tools.push(Arc::new(tool)),
+            Err((key, error)) => {
+                offered.notes.push(format!("tool `{}` is left out: its `{key}` can't be used: {error}", spec.name));
+            }
+        }
+    }
+    tools
 }
 
 /// Whether the compiled tool was made of this very description; a `type` that was added to its schema does not count.

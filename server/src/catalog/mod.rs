@@ -6,6 +6,7 @@ mod build;
 mod load;
 mod schema;
 mod tool;
+mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,6 +20,7 @@ pub(crate) use load::Loader;
 pub(crate) use schema::wrap_value;
 pub use schema::{Misfit, Schema, SchemaProblem};
 pub use tool::ServedTool;
+pub use upstream::Quarantined;
 
 use crate::{Operator, gate::Gate, mcp::Lists};
 
@@ -58,6 +60,8 @@ pub struct PluginEntry {
     pub tools: Vec<Arc<ServedTool>>,
     /// Tools without a schema: listed once the sandbox has derived one.
     pub pending: Vec<ToolName>,
+    /// Tools of its upstream server that are kept away: changed, new, or gone since they were approved.
+    pub quarantined: Vec<Quarantined>,
     /// What the operator should know, such as plugins of the same name that it shadows.
     pub notes: Vec<String>,
     /// What went wrong when it was made ready.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use manifest_schema::{Manifest, ServedName, ToolSpec};
-use policy::Plugin;
-use rmcp::model::{MetaObject, Tool, ToolAnnotations};
+use policy::{Definition, Plugin};
+use rmcp::model::{Icon, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
 use super::schema::{OutputSchema, Schema, SchemaProblem};
@@ -20,6 +20,8 @@ pub struct ServedTool {
     pub plugin: Arc<Plugin>,
     /// What the manifest, or the sandbox for it, says of the tool; `args_schema` is always there.
     pub spec: Arc<ToolSpec>,
+    /// The definition that the operator approved, for a tool of an upstream server.
+    pub definition: Option<Arc<Definition>>,
     /// Checks arguments.
     pub args: Schema,
     pub(crate) output: Option<OutputSchema>,
@@ -38,6 +40,7 @@ impl ServedTool {
         plugin: &Arc<Plugin>,
         spec: &ToolSpec,
         args: &Map<String, Value>,
+        definition: Option<&Arc<Definition>>,
     ) -> Result<Self, (&'static str, SchemaProblem)> {
         let mut schema = args.clone();
         // Clients refuse a schema without it; a manifest that leaves it out can only have meant this.
@@ -46,10 +49,11 @@ impl ServedTool {
         let output =
             spec.output_schema.as_ref().map(OutputSchema::compile).transpose().map_err(|problem| ("output_schema", problem))?;
         let name = ServedName::new(&plugin.manifest.name, &spec.name);
-        let wire = wire_tool(&name, &plugin.manifest, spec, schema.clone(), output.as_ref());
+        let mut wire = wire_tool(&name, &plugin.manifest, spec, schema.clone(), output.as_ref());
+        wire.icons = definition.and_then(|definition| icons(definition));
         let json = Bytes::from(serde_json::to_vec(&wire).unwrap_or_default());
         let spec = Arc::new(ToolSpec { args_schema: Some(schema), ..spec.clone() });
-        Ok(Self { name, plugin: plugin.clone(), spec, args, output, wire, json })
+        Ok(Self { name, plugin: plugin.clone(), spec, definition: definition.cloned(), args, output, wire, json })
     }
 
     /// Whether the tool says of itself that it changes nothing.
@@ -69,6 +73,15 @@ impl ServedTool {
     pub fn output_schema(&self) -> Option<&Map<String, Value>> {
         self.output.as_ref().map(|output| &*output.served)
     }
+}
+
+/// Pictures as the server gave them, where they need no other protocol than the web's.
+fn icons(definition: &Definition) -> Option<Vec<Icon>> {
+    const MOST: usize = 8;
+    let fits = |icon: &Icon| icon.src.starts_with("https://") || icon.src.starts_with("data:image/");
+    let icons = definition.icons.iter().flatten().filter_map(|icon| serde_json::from_value(icon.clone()).ok());
+    let icons: Vec<Icon> = icons.filter(fits).take(MOST).collect();
+    (!icons.is_empty()).then_some(icons)
 }
 
 fn wire_tool(

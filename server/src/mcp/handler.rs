@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use axum::http::request::Parts;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use policy::{SessionId, TraceId};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -131,9 +132,10 @@ impl Endpoint {
 
     /// Runs the call and passes its progress on, in order and before the result.
     async fn run(&self, request: CallRequest, context: &RequestContext<RoleServer>) -> CallReply {
-        let Some(token) = context.meta.get_progress_token() else {
+        let token = context.meta.get_progress_token();
+        if token.is_none() && !super::asking::can_be_asked(context) {
             return Box::pin(self.host.call(request, None, context.ct.clone())).await;
-        };
+        }
         let (sender, receiver) = mpsc::channel(UPDATE_QUEUE);
         let call = Box::pin(self.host.call(request, Some(sender), context.ct.clone()));
         let (reply, ()) = tokio::join!(call, pass_on(receiver, token, context));
@@ -161,9 +163,24 @@ fn is_traceparent(text: &str) -> bool {
     text.len() == 55 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-async fn pass_on(mut updates: mpsc::Receiver<CallUpdate>, token: ProgressToken, context: &RequestContext<RoleServer>) {
-    while let Some(update) = updates.recv().await {
-        let CallUpdate::Progress { progress, total, message } = update else { continue };
+async fn pass_on(mut updates: mpsc::Receiver<CallUpdate>, token: Option<ProgressToken>, context: &RequestContext<RoleServer>) {
+    // In this task, not in one of its own: rmcp knows by the task which request a question belongs to.
+    let mut asked = FuturesUnordered::new();
+    loop {
+        let update = tokio::select! {
+            update = updates.recv() => update,
+            Some(()) = asked.next() => continue,
+        };
+        let Some(update) = update else { return };
+        let (progress, total, message) = match update {
+            CallUpdate::Progress { progress, total, message } => (progress, total, message),
+            CallUpdate::Ask(request) => {
+                asked.push(super::asking::ask(request, context));
+                continue;
+            }
+            CallUpdate::Log { .. } => continue,
+        };
+        let Some(token) = &token else { continue };
         let mut notification = ProgressNotificationParam::new(token.clone(), progress);
         notification.total = total;
         notification.message = message;

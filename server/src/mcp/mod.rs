@@ -2,6 +2,7 @@
 //!
 //! The only place, beside `http/`, that knows JSON-RPC and rmcp. What a call does is `call.rs`.
 
+mod asking;
 mod handler;
 mod lines;
 mod lists;
