@@ -236,7 +236,7 @@ pub(crate) fn list_row(bench: &Bench) -> Result<Row> {
     })
 }
 
-/// The search among so many tools, by words alone.
+/// The search among so many tools, with the default embedder.
 pub(crate) fn search_row(bench: &Bench, plugins: usize, each: usize, bound: f64) -> Result<Row> {
     let tools = plugins * each;
     let (folder, catalogue) = thousand(bench, plugins, each)?;
@@ -253,7 +253,7 @@ pub(crate) fn search_row(bench: &Bench, plugins: usize, each: usize, bound: f64)
         None
     };
     let promises = vec![Promise::at_most(format!("p50 at most {bound} ms"), ours.p50(), bound)];
-    let note = "no embedding model: the lexical half alone".into();
+    let note = "words and meaning, by the table inside the program".into();
     Ok(Row { what: format!("search: `search_tools` among {tools} tools"), ours, peer, promises, note })
 }
 

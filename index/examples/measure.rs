@@ -7,10 +7,12 @@
 mod dataset;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use pegboard_index::{Query, ToolDocument};
+use pegboard_index::vectors::{Quantized, VectorTable};
+use pegboard_index::{Embedder as _, Query, StaticEmbedder, ToolDocument};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +24,8 @@ fn main() -> anyhow::Result<()> {
         tools = grown(&tools, count.parse()?);
     }
     let queries = dataset::queries(Path::new(folder))?;
+    println!("table, one request: {}", embedding(&queries)?);
+    println!("dot products, {} vectors: {}", tools.len(), scan(tools.len())?);
     let mut indexer = dataset::indexer(&arguments)?;
     let start = Instant::now();
     let (mut index, stats) = indexer.update(&tools)?;
@@ -52,6 +56,35 @@ fn main() -> anyhow::Result<()> {
         println!("search: {:?} CPU each on the asking thread", (after - before) / times.len() as u32);
     }
     Ok(())
+}
+
+/// The dense half alone: one dot product with each of `count` vectors as long as the table's.
+fn scan(count: usize) -> anyhow::Result<String> {
+    let embedder = StaticEmbedder::shipped()?;
+    let vector = |text: &str| Quantized::new(&embedder.embed_query(text)?, embedder.dimension());
+    let few: Vec<Arc<Quantized>> =
+        (0..64).map(|at| vector(&format!("tool number {at}")).map(Arc::new)).collect::<Result<_, _>>()?;
+    let table = VectorTable::pack(embedder.dimension(), (0..).zip(few.iter().cycle()).take(count));
+    let query = vector("which tool fits these words")?;
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let start = Instant::now();
+        std::hint::black_box(table.best_by_slot(&[&query], count));
+        times.push(start.elapsed());
+    }
+    Ok(quantiles(&mut times))
+}
+
+/// One request by the shipped table.
+fn embedding(queries: &[dataset::QueryLine]) -> anyhow::Result<String> {
+    let embedder = StaticEmbedder::shipped()?;
+    let mut times = Vec::new();
+    for query in queries.iter().cycle().take(4000) {
+        let start = Instant::now();
+        std::hint::black_box(embedder.embed_query(&query.query)?);
+        times.push(start.elapsed());
+    }
+    Ok(quantiles(&mut times))
 }
 
 /// The first `count` tools; where the folder has fewer, they come again under other names, each a little different.

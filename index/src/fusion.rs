@@ -36,9 +36,16 @@ pub fn lexical_only(lexical: &Ranked) -> HashMap<u32, Candidate> {
     lexical.iter().map(|(slot, raw)| (*slot, Candidate { score: scale.at(*raw), lexical: Some(*raw), dense: None })).collect()
 }
 
-/// Fuses both lists. `has_vector` tells tools that the encoder has not seen yet: their words alone decide, so that a tool
+/// Fuses both lists. A tool that shares no word with the request and is nearer than `floor` to nothing is left out: a request
+/// for nothing that is there has no answer rather than ten poor ones. `has_vector` tells tools that the encoder has not seen yet: their words alone decide, so that a tool
 /// is not pushed down for having arrived a second ago.
-pub fn fuse(lexical: &Ranked, dense: &Ranked, weight: f32, has_vector: impl Fn(u32) -> bool) -> HashMap<u32, Candidate> {
+pub fn fuse(
+    lexical: &Ranked,
+    dense: &Ranked,
+    weight: f32,
+    floor: f32,
+    has_vector: impl Fn(u32) -> bool,
+) -> HashMap<u32, Candidate> {
     let mut fused = lexical_only(lexical);
     for (slot, candidate) in &mut fused {
         if has_vector(*slot) {
@@ -47,6 +54,9 @@ pub fn fuse(lexical: &Ranked, dense: &Ranked, weight: f32, has_vector: impl Fn(u
     }
     let scale = Scale::of(dense, false);
     for (slot, raw) in dense {
+        if *raw < floor && !fused.contains_key(slot) {
+            continue;
+        }
         let candidate = fused.entry(*slot).or_default();
         candidate.score += weight * scale.at(*raw);
         candidate.dense = Some(*raw);

@@ -162,46 +162,27 @@ impl ToolIndex {
 
     /// Scores of the whole request, lifted by the best clause where there are several.
     fn candidates(&self, text: &str, depth: usize, gate: &Gate<'_>) -> (HashMap<u32, Candidate>, Option<EmbedError>) {
-        let (mut scored, degraded) = match self.score(text, depth, gate) {
-            Ok(scored) => (scored, None),
-            Err(error) => (lexical_only(&self.by_words(text, depth, gate)), Some(error)),
-        };
         let clauses = clauses(text);
-        if clauses.is_empty() {
-            return (scored, degraded);
-        }
-        let mut best: HashMap<u32, f32> = HashMap::new();
-        for clause in &clauses {
-            // One failure is reported; the clauses must not each wait for an embedder that is gone.
-            let found = match degraded {
-                None => self.score(clause, depth, gate).unwrap_or_default(),
-                Some(_) => lexical_only(&self.by_words(clause, depth, gate)),
-            };
-            for (slot, candidate) in found {
-                let entry = best.entry(slot).or_default();
-                *entry = entry.max(candidate.score);
-            }
-        }
-        for candidate in scored.values_mut() {
-            candidate.score *= WHOLE_SHARE;
-        }
-        for (slot, score) in best {
-            scored.entry(slot).or_default().score += (1.0 - WHOLE_SHARE) * score;
-        }
-        (scored, degraded)
-    }
-
-    fn score(&self, text: &str, depth: usize, gate: &Gate<'_>) -> Result<HashMap<u32, Candidate>, EmbedError> {
-        let lexical = self.by_words(text, depth, gate);
-        let Some(dense) = self.usable_dense() else { return Ok(lexical_only(&lexical)) };
-        if text.trim().is_empty() {
-            return Ok(lexical_only(&lexical));
-        }
-        let vector = dense.embedder.embed_query(text)?;
-        let vector = Quantized::new(&vector, dense.embedder.dimension())?;
-        let by_meaning = self.by_meaning(&dense.table, &vector, depth, gate);
+        let texts: Vec<&str> = std::iter::once(text).chain(clauses.iter().map(String::as_str)).collect();
+        let (by_meaning, degraded) = match self.by_meaning(&texts, depth, gate) {
+            Ok(lists) => (lists, None),
+            Err(error) => (None, Some(error)),
+        };
         let has_vector = |slot: u32| self.entry(slot).is_some_and(|entry| entry.embedded);
-        Ok(fuse(&lexical, &by_meaning, dense_weight(self.tools), has_vector))
+        let floor = self.usable_dense().map_or(f32::NEG_INFINITY, |dense| dense.embedder.floor());
+        let mut scored = texts.iter().enumerate().map(|(at, text)| {
+            let lexical = self.by_words(text, depth, gate);
+            match by_meaning.as_ref().and_then(|lists| lists.get(at)) {
+                Some(dense) => {
+                    let floor = if lexical.is_empty() { 2.0 * floor } else { floor };
+                    fuse(&lexical, dense, dense_weight(self.tools), floor, has_vector)
+                }
+                None => lexical_only(&lexical),
+            }
+        });
+        let whole = scored.next().unwrap_or_default();
+        let candidates = if clauses.is_empty() { whole } else { lift(whole, scored) };
+        (candidates, degraded)
     }
 
     fn by_words(&self, text: &str, depth: usize, gate: &Gate<'_>) -> Ranked {
@@ -213,14 +194,26 @@ impl ToolIndex {
         })
     }
 
-    fn by_meaning(&self, table: &VectorTable, query: &Quantized, depth: usize, gate: &Gate<'_>) -> Ranked {
-        let mut best = TopSlots::new(depth);
-        for (slot, cosine) in (0..).zip(table.best_by_slot(query, self.entries.len())) {
-            if cosine > best.threshold() && cosine.is_finite() && gate.accepts(slot) {
-                best.push(slot, cosine);
-            }
+    /// The nearest tools of each text; nothing without an embedder or without words.
+    fn by_meaning(&self, texts: &[&str], depth: usize, gate: &Gate<'_>) -> Result<Option<Vec<Ranked>>, EmbedError> {
+        let Some(dense) = self.usable_dense() else { return Ok(None) };
+        if texts.first().is_none_or(|text| text.trim().is_empty()) {
+            return Ok(None);
         }
-        best.into_sorted()
+        // One failure is enough: the clauses must not each wait for an embedder that is gone.
+        let embed = |text: &&str| Quantized::new(&dense.embedder.embed_query(text)?, dense.embedder.dimension());
+        let vectors = texts.iter().map(embed).collect::<Result<Vec<_>, EmbedError>>()?;
+        let queries: Vec<&Quantized> = vectors.iter().collect();
+        let best = |cosines: Vec<f32>| {
+            let mut best = TopSlots::new(depth);
+            for (slot, cosine) in (0..).zip(cosines) {
+                if cosine > best.threshold() && cosine.is_finite() && gate.accepts(slot) {
+                    best.push(slot, cosine);
+                }
+            }
+            best.into_sorted()
+        };
+        Ok(Some(dense.table.best_by_slot(&queries, self.entries.len()).into_iter().map(best).collect()))
     }
 
     /// Tools whose name is the whole request, then those whose served name is one of its words.
@@ -249,6 +242,22 @@ impl ToolIndex {
         let id = self.entry(slot)?.id.clone();
         Some((slot, Hit { id, score: found.score, lexical: found.lexical, dense: found.dense, exact: false }))
     }
+}
+
+/// The whole request's scores and those of its best clause, each with its share.
+fn lift(mut whole: HashMap<u32, Candidate>, clauses: impl Iterator<Item = HashMap<u32, Candidate>>) -> HashMap<u32, Candidate> {
+    let mut best: HashMap<u32, f32> = HashMap::new();
+    for (slot, candidate) in clauses.flatten() {
+        let entry = best.entry(slot).or_default();
+        *entry = entry.max(candidate.score);
+    }
+    for candidate in whole.values_mut() {
+        candidate.score *= WHOLE_SHARE;
+    }
+    for (slot, score) in best {
+        whole.entry(slot).or_default().score += (1.0 - WHOLE_SHARE) * score;
+    }
+    whole
 }
 
 /// By fused score, then by what lies beyond the depth of fusion, then by name: the same question has one answer.

@@ -1,7 +1,7 @@
 //! int8 vectors and the brute-force dot product over all of them.
 //!
 //! One scale a vector, symmetric. No approximate index: a hundred thousand dot products take about as long as one short
-//! request takes in the encoder. Plain Rust that the compiler vectorises; nothing here knows tools.
+//! request takes in the encoder. Plain safe Rust that the compiler vectorises; nothing here knows tools.
 
 use std::sync::Arc;
 
@@ -68,17 +68,27 @@ impl VectorTable {
         self.slots.is_empty()
     }
 
-    /// The best cosine of each slot below `slots`; a slot without vectors keeps negative infinity.
-    pub fn best_by_slot(&self, query: &Quantized, slots: usize) -> Vec<f32> {
-        let mut best = vec![f32::NEG_INFINITY; slots];
-        if query.steps.len() != self.dimension || self.dimension == 0 {
+    /// For each query the best cosine of each slot below `slots`; a slot without vectors keeps negative infinity.
+    ///
+    /// One pass for all queries: the table does not fit a processor's caches, the queries do.
+    pub fn best_by_slot(&self, queries: &[&Quantized], slots: usize) -> Vec<Vec<f32>> {
+        let mut best = vec![vec![f32::NEG_INFINITY; slots]; queries.len()];
+        let fits = self.dimension > 0 && queries.iter().all(|query| query.steps.len() == self.dimension);
+        if !fits {
             return best;
         }
+        let widened: Vec<(Vec<i16>, f32)> =
+            queries.iter().map(|query| (query.steps.iter().map(|step| i16::from(*step)).collect(), query.scale)).collect();
+        let mut row = vec![0i16; self.dimension];
         let rows = self.steps.chunks_exact(self.dimension).zip(self.scales.iter().zip(&self.slots));
         for (steps, (scale, slot)) in rows {
-            let cosine = dot(&query.steps, steps) as f32 * query.scale * scale;
-            if let Some(entry) = best.get_mut(*slot as usize) {
-                *entry = entry.max(cosine);
+            // Widened once for all queries; 16-bit products in pairs are what every x86-64 and ARM multiplies fastest.
+            row.iter_mut().zip(steps).for_each(|(wide, step)| *wide = i16::from(*step));
+            for ((query, query_scale), best) in widened.iter().zip(&mut best) {
+                let cosine = dot(query, &row) as f32 * query_scale * scale;
+                if let Some(entry) = best.get_mut(*slot as usize) {
+                    *entry = entry.max(cosine);
+                }
             }
         }
         best
@@ -86,7 +96,7 @@ impl VectorTable {
 }
 
 /// Blocks of 32 keep the inner loop free of a tail, which is what lets it vectorise.
-fn dot(a: &[i8], b: &[i8]) -> i32 {
+fn dot(a: &[i16], b: &[i16]) -> i32 {
     let (a_blocks, a_rest) = a.as_chunks::<32>();
     let (b_blocks, b_rest) = b.as_chunks::<32>();
     let blocks: i32 = a_blocks.iter().zip(b_blocks).map(|(a, b)| dot_block(a, b)).sum();
@@ -94,6 +104,6 @@ fn dot(a: &[i8], b: &[i8]) -> i32 {
     blocks + rest
 }
 
-fn dot_block(a: &[i8; 32], b: &[i8; 32]) -> i32 {
+fn dot_block(a: &[i16; 32], b: &[i16; 32]) -> i32 {
     a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
 }

@@ -66,13 +66,28 @@ fn dense_weight_falls_with_size() {
 fn fusion_by_hand() {
     let lexical = vec![(0, 10.0), (1, 5.0)];
     let dense = vec![(1, 0.8), (2, 0.6), (3, 0.4)];
-    let fused = fuse(&lexical, &dense, 0.5, |slot| slot != 0);
+    let fused = fuse(&lexical, &dense, 0.5, f32::NEG_INFINITY, |slot| slot != 0);
     let score = |slot: u32| fused[&slot].score;
     assert_eq!(score(0), 1.0, "no vector yet: its words decide alone");
     assert!((score(1) - (0.5 * 0.5 + 0.5 * 1.0)).abs() < 1e-6);
     assert!((score(2) - 0.5 * 0.5).abs() < 1e-6);
     assert_eq!(score(3), 0.0, "last of the list");
     assert_eq!((fused[&1].lexical, fused[&1].dense), (Some(5.0), Some(0.8)));
+}
+
+#[test]
+fn what_is_near_to_nothing_is_no_answer_unless_a_word_says_so() {
+    let (lexical, dense) = (vec![(0, 10.0)], vec![(1, 0.8), (2, 0.3), (0, 0.1)]);
+    let tools = |floor: f32| {
+        let fused = fuse(&lexical, &dense, 0.5, floor, |_| true);
+        let mut tools: Vec<(u32, f32)> = fused.iter().map(|(slot, found)| (*slot, found.score)).collect();
+        tools.sort_by_key(|(slot, _)| *slot);
+        tools
+    };
+    let all = tools(f32::NEG_INFINITY);
+    assert_eq!(all.len(), 3, "the control");
+    assert_eq!(tools(0.5), all[..2], "scores do not shift when one is left out");
+    assert_eq!(tools(0.9), all[..1]);
 }
 
 #[test]
@@ -87,8 +102,10 @@ fn eight_bits_keep_the_cosine() {
         let vectors: Vec<Vec<f32>> = (0..20).map(|_| (0..dimension).map(|_| next()).collect()).collect();
         let packed: Vec<Arc<Quantized>> = vectors.iter().map(|v| Arc::new(Quantized::new(v, dimension).unwrap())).collect();
         let table = VectorTable::pack(dimension, (0..).zip(&packed));
-        let found = table.best_by_slot(&packed[0], 21);
-        for (vector, cosine) in vectors.iter().zip(&found) {
+        let together = table.best_by_slot(&[&packed[0], &packed[1]], 21);
+        assert_eq!(together[1], table.best_by_slot(&[&packed[1]], 21)[0], "each query is scored as if it were alone");
+        let found = &together[0];
+        for (vector, cosine) in vectors.iter().zip(found) {
             let dot: f32 = vectors[0].iter().zip(vector).map(|(a, b)| a * b).sum();
             let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
             let expected = dot / norm(&vectors[0]) / norm(vector);

@@ -114,3 +114,17 @@ fn an_index_with_it_is_hybrid_and_finds_by_meaning() {
     assert_eq!(find(&index, "how hot will it be tomorrow")[0], "weather__forecast");
     assert_eq!(find(&index, "dollars to euros")[0], "money__convert");
 }
+
+/// Words of no language and questions about nothing here: an empty answer says more than ten poor ones.
+#[test]
+fn nonsense_has_no_answer_and_a_real_request_without_a_shared_word_has() {
+    let table = std::sync::Arc::new(StaticEmbedder::shipped().unwrap());
+    let index = Indexer::hybrid(table, None).unwrap().update(&catalog()).unwrap().0;
+    for nonsense in ["xyzzy plugh", "asdkjh qwpoei zmxnb", "florp the wug sideways", "???", "the of and", "مرحبا بالعالم", "🦀"]
+    {
+        assert_eq!(find(&index, nonsense), Vec::<String>::new(), "{nonsense}");
+    }
+    for (request, expected) in [("dollars", "money__convert"), ("will it be sunny tomorrow", "weather__forecast")] {
+        assert_eq!(find(&index, request).first().map(String::as_str), Some(expected), "{request}");
+    }
+}
