@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-/// Whether a character could steer a terminal or reorder what is read.
+/// Whether a character could steer a terminal, reorder what is read, or be there without being seen.
 fn steers(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{e0000}'..='\u{e007f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 /// Several lines: line breaks and tabs stay, anything that steers is shown as `\u{…}`.
@@ -39,8 +39,9 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         if foreign(character) {
-            // Every steering character lies in the basic plane, so one unit is enough.
-            out.push_str(&format!("\\u{:04x}", u32::from(character)));
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             out.push(character);
         }
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn json_stays_the_same_document() {
-        let value = serde_json::json!({"text": "a\u{9b}b\u{202e}c\u{7f}"});
+        let value = serde_json::json!({"text": "a\u{9b}b\u{202e}c\u{7f}\u{e0041}\u{200b}"});
         let text = serde_json::to_string_pretty(&value).unwrap();
         let safe = json(&text);
         assert!(safe.contains("\\u009b") && safe.contains("\\u202e") && safe.contains("\\u007f"), "{safe}");

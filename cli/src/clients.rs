@@ -18,6 +18,8 @@ pub(crate) enum Client {
     Cursor,
     /// VS Code with Copilot.
     Vscode,
+    /// Windsurf.
+    Windsurf,
     /// A Python program with langchain-mcp-adapters.
     Langchain,
 }
@@ -61,6 +63,7 @@ impl Client {
             Self::Codex => "codex",
             Self::Cursor => "cursor",
             Self::Vscode => "vscode",
+            Self::Windsurf => "windsurf",
             Self::Langchain => "langchain",
         }
     }
@@ -73,6 +76,7 @@ impl Client {
             Self::Codex => "Codex",
             Self::Cursor => "Cursor",
             Self::Vscode => "VS Code",
+            Self::Windsurf => "Windsurf",
             Self::Langchain => "LangChain",
         }
     }
@@ -92,6 +96,7 @@ impl Client {
             }
             Self::Cursor => vec![home.join(".cursor/mcp.json"), PathBuf::from(".cursor/mcp.json")],
             Self::Vscode => vec![config.join("Code/User/mcp.json"), PathBuf::from(".vscode/mcp.json")],
+            Self::Windsurf => vec![home.join(".codeium/windsurf/mcp_config.json")],
             Self::Langchain => Vec::new(),
         }
     }
@@ -118,11 +123,24 @@ impl Client {
     pub(crate) fn block(self, reach: &Reach) -> Block {
         match self {
             Self::ClaudeCode => json_block("mcpServers", &self.entry(reach, true)),
-            Self::ClaudeDesktop | Self::Cursor => json_block("mcpServers", &self.entry(reach, false)),
+            Self::ClaudeDesktop | Self::Cursor | Self::Windsurf => json_block("mcpServers", &self.entry(reach, false)),
             Self::Vscode => json_block("servers", &self.entry(reach, true)),
             Self::Codex => Block { format: "toml", text: codex(reach) },
             Self::Langchain => Block { format: "python", text: langchain(reach) },
         }
+    }
+
+    /// The entry alone, as it stands in the map of servers; `None` where the client has no such map in JSON or TOML.
+    pub(crate) fn server(self, reach: &Reach) -> Option<(Value, String)> {
+        let key = match self {
+            Self::ClaudeCode | Self::Vscode => return Some((self.entry(reach, true), String::new())),
+            Self::ClaudeDesktop | Self::Cursor | Self::Windsurf => return Some((self.entry(reach, false), String::new())),
+            Self::Codex => "mcp_servers",
+            Self::Langchain => return None,
+        };
+        let text = codex(reach);
+        let table: toml::Table = toml::from_str(&text).ok()?;
+        Some((serde_json::to_value(table.get(key)?.get("pegboard")?).ok()?, text))
     }
 
     fn entry(self, reach: &Reach, typed: bool) -> Value {
@@ -142,7 +160,8 @@ impl Client {
                 if typed {
                     entry.insert("type".to_owned(), json!("http"));
                 }
-                entry.insert("url".to_owned(), json!(url));
+                let key = if self == Self::Windsurf { "serverUrl" } else { "url" };
+                entry.insert(key.to_owned(), json!(url));
                 if let Some(variable) = token_variable {
                     let place = match self {
                         Self::ClaudeCode => format!("${{{variable}}}"),

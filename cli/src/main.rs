@@ -9,10 +9,12 @@ mod clients;
 mod commands;
 mod exit;
 mod failure;
+mod imports;
 mod operator;
 mod output;
 mod settings;
 mod typed;
+mod upstream;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,10 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Info(command) => command.run(&settings, output),
         Command::Call(command) => command.run(&settings, output),
         Command::Search(command) => command.run(&settings, output),
+        Command::Add(command) => command.run(&settings, output),
+        Command::Approve(command) => command.run(&settings, output),
+        Command::Remove(command) => command.run(&settings, output),
+        Command::ImportConfig(command) => command.run(&settings, global, output),
         Command::Grant(command) => command.run(&settings, output),
         Command::Revoke(command) => command.run(&settings, output),
         Command::Grants(command) => command.run(&settings, output),

@@ -17,11 +17,7 @@ use server::{CallOutcome, CallReply, CallRequest, Catalog, Host};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    host::{self, Narrow},
-    progress::Progress,
-    shelf,
-};
+use super::{host, progress::Progress, shelf};
 use crate::{
     args::Shelf,
     clean,
@@ -69,9 +65,9 @@ impl Call {
         told.frozen = true;
         told.warm = false;
         let typed_name = self.tool.clone();
-        let python = Narrow::new(host::python_executor(settings)?, move |plugin| has_tool(plugin, &typed_name));
+        let executors = host::narrow(settings, move |plugin| has_tool(plugin, &typed_name))?.executors;
         let runtime = host::runtime()?;
-        let host = host::assemble(&runtime, told, Arc::new(python))?;
+        let host = host::assemble(&runtime, told, executors)?;
         let ended = runtime.block_on(async {
             let ended = self.call(&host, document, output).await;
             host.shutdown().await;

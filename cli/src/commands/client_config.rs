@@ -15,6 +15,9 @@ use crate::{
 /// Above this a list of tools costs a model more than searching does.
 const MOST_TOKENS: usize = 10_000;
 
+/// About what the list of the search view costs, however much is behind it.
+pub(crate) const SEARCH_TOKENS: usize = 1_500;
+
 /// Print the block to paste into an MCP client
 ///
 /// Proposes the view that fits the client and what is served: all tools while their list is short, else the search view, in which a model finds
@@ -42,9 +45,9 @@ pub(crate) struct ClientConfig {
 }
 
 /// A view and why.
-struct Proposal {
-    view: ViewChoice,
-    reason: String,
+pub(crate) struct Proposal {
+    pub(crate) view: ViewChoice,
+    pub(crate) reason: String,
 }
 
 impl ClientConfig {
@@ -54,7 +57,7 @@ impl ClientConfig {
             self.view.map_or_else(|| propose(self.client, &found), |view| Proposal { view, reason: "as you asked".to_owned() });
         let reach = match &self.url {
             Some(url) => self.over_http(url, proposal.view)?,
-            None => self.by_stdio(settings, global, proposal.view)?,
+            None => by_stdio(settings, global, &self.shelf, proposal.view)?,
         };
         let Block { format, text } = self.client.block(&reach);
         let file = self.client.files().into_iter().next();
@@ -75,39 +78,6 @@ impl ClientConfig {
             "view": proposal.view.as_str(), "reason": proposal.reason,
         });
         output.show(&document, |_| text)
-    }
-
-    fn by_stdio(&self, settings: &Settings, global: &Global, view: ViewChoice) -> Outcome<Reach> {
-        let program =
-            std::env::current_exe().map_err(|error| anyhow::anyhow!("could not find this program's own path: {error}"))?;
-        let utf8 = |path: std::path::PathBuf| {
-            path.into_os_string()
-                .into_string()
-                .map_err(|path| Failure::usage("path.encoding", format!("the path is not UTF-8: {}", path.display())))
-        };
-        let mut args = vec!["serve".to_owned()];
-        if let (Some(_), Some(home)) = (&global.home, settings.places.config.parent()) {
-            args.extend(["--home".to_owned(), utf8(home.to_owned())?]);
-        }
-        // Only what the flags or the environment say: the client's server reads pegboard.toml itself, but not this shell's variables.
-        if !self.shelf.plugins.is_empty() || std::env::var_os("PEGBOARD_PLUGINS").is_some() {
-            for folder in settings.plugin_folders(&self.shelf)? {
-                args.extend(["--plugins".to_owned(), utf8(folder)?]);
-            }
-        }
-        if self.shelf.no_bundled {
-            args.push("--no-bundled".to_owned());
-        }
-        if settings.file.view.unwrap_or(ViewChoice::All) != view {
-            args.extend(["--view".to_owned(), view.as_str().to_owned()]);
-        }
-        // A client started from the desktop does not see what this shell sets.
-        let environment: Map<String, Value> = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"]
-            .into_iter()
-            .filter(|_| global.home.is_none())
-            .filter_map(|name| Some((name.to_owned(), json!(std::env::var(name).ok().filter(|value| !value.is_empty())?))))
-            .collect();
-        Ok(Reach::Stdio { command: utf8(program)?, args, environment })
     }
 
     fn over_http(&self, url: &str, view: ViewChoice) -> Outcome<Reach> {
@@ -133,7 +103,41 @@ impl ClientConfig {
     }
 }
 
-fn propose(client: Client, found: &Found) -> Proposal {
+/// How a client starts this program with these plugins.
+pub(crate) fn by_stdio(settings: &Settings, global: &Global, shelf: &Shelf, view: ViewChoice) -> Outcome<Reach> {
+    let program = std::env::current_exe().map_err(|error| anyhow::anyhow!("could not find this program's own path: {error}"))?;
+    let utf8 = |path: std::path::PathBuf| {
+        path.into_os_string()
+            .into_string()
+            .map_err(|path| Failure::usage("path.encoding", format!("the path is not UTF-8: {}", path.display())))
+    };
+    let mut args = vec!["serve".to_owned()];
+    if let (Some(_), Some(home)) = (&global.home, settings.places.config.parent()) {
+        args.extend(["--home".to_owned(), utf8(home.to_owned())?]);
+    }
+    // Only what the flags or the environment say: the client's server reads pegboard.toml itself, but not this shell's variables.
+    if !shelf.plugins.is_empty() || std::env::var_os("PEGBOARD_PLUGINS").is_some() {
+        for folder in settings.plugin_folders(shelf)? {
+            args.extend(["--plugins".to_owned(), utf8(folder)?]);
+        }
+    }
+    if shelf.no_bundled {
+        args.push("--no-bundled".to_owned());
+    }
+    if settings.file.view.unwrap_or(ViewChoice::All) != view {
+        args.extend(["--view".to_owned(), view.as_str().to_owned()]);
+    }
+    // A client started from the desktop does not see what this shell sets.
+    let environment: Map<String, Value> = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"]
+        .into_iter()
+        .filter(|_| global.home.is_none())
+        .filter_map(|name| Some((name.to_owned(), json!(std::env::var(name).ok().filter(|value| !value.is_empty())?))))
+        .collect();
+    Ok(Reach::Stdio { command: utf8(program)?, args, environment })
+}
+
+/// The view that fits a client and what is served.
+pub(crate) fn propose(client: Client, found: &Found) -> Proposal {
     let (tools, tokens) = (found.tool_count(), found.list_tokens());
     let cost = format!("{tools} tools, about {tokens} tokens as a list");
     if client.defers_tools() {
@@ -143,7 +147,7 @@ fn propose(client: Client, found: &Found) -> Proposal {
         return Proposal { view: ViewChoice::Search, reason: format!("{cost}; {} takes at most {most} tools", client.title()) };
     }
     if tokens > MOST_TOKENS {
-        return Proposal { view: ViewChoice::Search, reason: format!("{cost}; searching costs about 1500") };
+        return Proposal { view: ViewChoice::Search, reason: format!("{cost}; searching costs about {SEARCH_TOKENS}") };
     }
     Proposal { view: ViewChoice::All, reason: format!("{cost}; short enough to show whole") }
 }

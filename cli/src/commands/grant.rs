@@ -1,24 +1,22 @@
 //! `pegboard grant`: gives a plugin the second key of a power, after showing what that allows and what stays advisory.
 
-use std::{
-    fs,
-    io::{self, IsTerminal},
-    path::Path,
-};
+use std::path::Path;
 
 use clap::Args;
 use manifest_schema::Permission;
 use policy::{Declared, Grant as Granted, GrantError, Level, Plugin};
 use serde_json::json;
 
-use super::{powers, shelf, words};
+use super::{
+    asking::{self, Question},
+    powers, shelf, words,
+};
 use crate::{
     args::Shelf,
-    exit::Exit,
     failure::{Failure, Outcome},
     operator,
     output::Output,
-    settings::Settings,
+    settings::{Places, Settings},
 };
 
 /// Allow a plugin something it asks for
@@ -66,7 +64,7 @@ impl Grant {
         if self.powers.is_empty() && self.level.is_none() {
             return Err(nothing_named(plugin, &declared));
         }
-        let wishes = self.powers.iter().map(|word| wish(word)).collect::<Outcome<Vec<_>>>()?;
+        let wishes = self.powers.iter().map(|word| wish(&settings.places, word)).collect::<Outcome<Vec<_>>>()?;
         // Tried on a copy first: what can't be granted is refused before anything is asked.
         let preview = self.apply(&mut operator::grants::read(&settings.places)?, plugin, &wishes)?;
         let reached = found.reached;
@@ -74,13 +72,14 @@ impl Grant {
         let granted = operator::grants::change(&settings.places, |grants| self.apply(grants, plugin, &wishes))?;
         let missing: Vec<&str> =
             declared.powers.iter().filter(|power| !granted.powers.contains_key(power)).map(|power| power.as_str()).collect();
+        let said = policy::advisory(&plugin.manifest, granted.powers.keys().copied(), reached);
         let document = json!({
             "plugin": granted.plugin.as_str(),
             "source": granted.source.to_string(),
             "level": granted.least_level().as_str(),
             "reached": reached.as_str(),
             "powers": granted.powers.iter().map(|(power, scope)| json!({
-                "power": power.as_str(), "folders": scope.folders, "hosts": scope.hosts, "advisory": powers::advisory(*power),
+                "power": power.as_str(), "folders": scope.folders, "hosts": scope.hosts, "advisory": powers::advisory(&said, *power),
             })).collect::<Vec<_>>(),
             "still_missing": missing,
         });
@@ -106,30 +105,20 @@ impl Grant {
 
     /// Shows what the plugin will hold, and asks unless told not to.
     fn ask(&self, output: &Output, plugin: &Plugin, preview: &Granted, reached: Level) -> Outcome {
-        let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-        if !self.yes && !terminal {
-            return Err(Failure::usage("grant.unconfirmed", "nobody is there to ask: standard input is not a terminal")
-                .hint("give --yes to grant without being asked"));
-        }
-        if output.json && self.yes {
-            return Ok(());
-        }
-        output.ask(&consequences(plugin, preview, reached));
-        if self.yes {
-            return Ok(());
-        }
-        output.ask("Grant? [y/N] ");
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map_err(|error| Failure::file("read", Path::new("standard input"), &error))?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Ok(());
-        }
-        Err(Failure::new(Exit::Denied, "grant.declined", "nothing was granted"))
+        const WORDS: Question = Question {
+            ask: "Grant?",
+            unconfirmed: "grant.unconfirmed",
+            declined: "grant.declined",
+            nothing: "nothing was granted",
+        };
+        asking::confirm(output, self.yes, &consequences(plugin, preview, reached), &WORDS)
     }
 }
 
-fn consequences(plugin: &Plugin, preview: &Granted, reached: Level) -> String {
+/// What a plugin may do with a grant, for the person who gives it.
+pub(crate) fn consequences(plugin: &Plugin, preview: &Granted, reached: Level) -> String {
     let mut text = format!("plugin {} {} ({}) may then:\n", plugin.manifest.name, plugin.manifest.version, plugin.source);
+    let said = policy::advisory(&plugin.manifest, preview.powers.keys().copied(), reached);
     for (power, scope) in &preview.powers {
         text.push_str(&format!("  {}: {}\n", powers::with_scope(*power, scope), powers::allows(*power)));
         let declared = plugin.manifest.network.iter().flat_map(|network| &network.hosts).map(String::as_str).collect::<Vec<_>>();
@@ -137,7 +126,7 @@ fn consequences(plugin: &Plugin, preview: &Granted, reached: Level) -> String {
             let hosts = if declared.is_empty() { "any host".to_owned() } else { declared.join(", ") };
             text.push_str(&format!("    it says it needs {hosts}\n"));
         }
-        if let Some(advisory) = powers::advisory(*power) {
+        for advisory in said.iter().filter(|advisory| advisory.power == Some(*power)) {
             text.push_str(&format!("    not enforced: {advisory}\n"));
         }
     }
@@ -151,30 +140,18 @@ fn consequences(plugin: &Plugin, preview: &Granted, reached: Level) -> String {
     text
 }
 
-fn wish(word: &str) -> Outcome<Wish> {
+fn wish(places: &Places, word: &str) -> Outcome<Wish> {
     let (power, scope) = word.split_once('=').map_or((word, None), |(power, scope)| (power, Some(scope)));
     let power = words::power(power)?;
     let scope = match (power, scope) {
-        (Permission::FileSystemRead | Permission::FileSystemWrite, Some(folder)) => Some(real_folder(folder)?),
+        (Permission::FileSystemRead | Permission::FileSystemWrite, Some(folder)) => {
+            let real = operator::reserved::grantable(places, Path::new(folder))?;
+            let text = real.into_os_string().into_string();
+            Some(text.map_err(|path| Failure::usage("grant.folder", format!("the path is not UTF-8: `{}`", path.display())))?)
+        }
         (_, scope) => scope.map(str::to_owned),
     };
     Ok(Wish { power, scope })
-}
-
-/// The folder as it really is: a link that is changed later must not move the grant.
-fn real_folder(folder: &str) -> Outcome<String> {
-    let path = match (folder.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => Path::new(folder).to_owned(),
-    };
-    let real = fs::canonicalize(&path)
-        .map_err(|error| Failure::not_found("grant.folder", format!("could not open folder `{}`: {error}", path.display())))?;
-    if !real.is_dir() {
-        return Err(Failure::usage("grant.folder", format!("expected a folder, found the file `{}`", path.display())));
-    }
-    real.into_os_string()
-        .into_string()
-        .map_err(|_| Failure::usage("grant.folder", format!("the path is not UTF-8: `{}`", path.display())))
 }
 
 fn refused(plugin: &Plugin, error: &GrantError) -> Failure {

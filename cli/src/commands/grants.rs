@@ -1,7 +1,7 @@
 //! `pegboard grants`: what was granted, to whom, and whether it still fits a plugin that is there.
 
 use clap::Args;
-use policy::{Declared, Grant, Grants as AllGrants};
+use policy::{Advisory, Declared, Grant, Grants as AllGrants};
 use serde_json::{Value, json};
 
 use super::{powers, shelf};
@@ -33,14 +33,18 @@ impl Grants {
             .iter()
             .map(|grant| found.plugins().any(|plugin| grants.of(plugin, &Declared::of(&plugin.manifest)) == Some(grant)))
             .collect();
+        let said = |grant: &Grant| {
+            let plugin = found.plugins().find(|plugin| grants.of(plugin, &Declared::of(&plugin.manifest)) == Some(grant));
+            plugin.map_or_else(Vec::new, |plugin| policy::advisory(&plugin.manifest, grant.powers.keys().copied(), found.reached))
+        };
         let document = json!({
-            "grants": grants.grants.iter().zip(&in_use).map(|(grant, in_use)| document(grant, *in_use)).collect::<Vec<_>>()
+            "grants": grants.grants.iter().zip(&in_use).map(|(grant, in_use)| document(grant, *in_use, &said(grant))).collect::<Vec<_>>()
         });
         output.show(&document, |output| table(&grants, &in_use, output))
     }
 }
 
-fn document(grant: &Grant, in_use: bool) -> Value {
+fn document(grant: &Grant, in_use: bool, said: &[Advisory]) -> Value {
     json!({
         "plugin": grant.plugin.as_str(),
         "source": grant.source.to_string(),
@@ -48,7 +52,7 @@ fn document(grant: &Grant, in_use: bool) -> Value {
         "level": grant.least_level().as_str(),
         "in_use": in_use,
         "powers": grant.powers.iter().map(|(power, scope)| json!({
-            "power": power.as_str(), "folders": scope.folders, "hosts": scope.hosts, "advisory": powers::advisory(*power),
+            "power": power.as_str(), "folders": scope.folders, "hosts": scope.hosts, "advisory": powers::advisory(said, *power),
         })).collect::<Vec<_>>(),
         "secrets": grant.secrets,
         "config": grant.config,

@@ -2,12 +2,13 @@
 
 use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
-use executor_api::{CallIo, Executor, PluginState, ToolFailure, ToolOutcome};
+use executor_api::{CallIo, Executor, Observer, PluginState, ToolFailure, ToolOutcome};
+use executor_mcp::{McpExecutor, McpSettings};
 use executor_python::{PythonExecutor, PythonSettings};
 use futures::future::BoxFuture;
 use manifest_schema::ToolSpec;
 use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
-use server::{Dirs, Host, PluginsFolder, PluginsSource, View};
+use server::{Dirs, Executors, Host, PluginsFolder, PluginsSource, View};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     bundled,
     exit::Exit,
     failure::{Failure, Outcome},
+    operator,
     settings::{Settings, ViewChoice},
 };
 
@@ -56,6 +58,10 @@ pub(crate) fn settings(settings: &Settings, shelf: &Shelf) -> Outcome<server::Se
     for path in settings.plugin_folders(shelf)? {
         told.plugins.push(PluginsFolder { path, source: PluginsSource::Folder });
     }
+    let added = operator::added::root(places);
+    if added.is_dir() {
+        told.plugins.push(PluginsFolder { path: added, source: PluginsSource::Folder });
+    }
     let store = places.data.join("store");
     if store.is_dir() {
         told.plugins.push(PluginsFolder { path: store, source: PluginsSource::Store });
@@ -94,17 +100,20 @@ pub(crate) fn python_settings(settings: &Settings) -> Outcome<PythonSettings> {
     let mut python = PythonSettings::new(settings.places.cache.clone(), launcher);
     python.python.clone_from(&settings.file.python);
     python.forced_level = settings.file.level;
-    // A relative entry would look for interpreters wherever the program happens to be started.
-    let path: Vec<PathBuf> =
-        env::split_paths(&env::var_os("PATH").unwrap_or_default()).filter(|path| path.is_absolute()).collect();
+    let path = search_path();
     if !path.is_empty() {
         python.search_path = path;
     }
-    python.package_environment = env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| PACKAGE_VARIABLES.contains(&name.as_str()) || name.starts_with("PIP_") || name.starts_with("UV_"))
-        .collect();
+    python.package_environment = package_environment(&["PIP_", "UV_"]);
     Ok(python)
+}
+
+/// What package tools are given of the user's environment.
+fn package_environment(prefixes: &[&str]) -> Vec<(String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| PACKAGE_VARIABLES.contains(&name.as_str()) || prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        .collect()
 }
 
 /// The executor of Python plugins.
@@ -116,10 +125,31 @@ pub(crate) fn python_executor(settings: &Settings) -> Outcome<PythonExecutor> {
     })
 }
 
+/// The executor of upstream MCP servers, at a level.
+pub(crate) fn mcp_executor(settings: &Settings, level: Level) -> Outcome<McpExecutor> {
+    let launcher = env::current_exe().map_err(|error| anyhow::anyhow!("could not find this program's own path: {error}"))?;
+    let mut told = McpSettings::new(settings.places.cache.clone(), launcher, level);
+    let path = search_path();
+    if !path.is_empty() {
+        told.search_path = path;
+    }
+    // Their home is a folder of ours, and each server's secrets are its own.
+    told.package_environment = package_environment(&["PIP_", "UV_", "npm_config_", "NPM_CONFIG_"]);
+    told.package_environment.retain(|(name, _)| {
+        name != "HOME" && !name.starts_with("XDG_") && !crate::upstream::secretive::is_secret(name, "a secret")
+    });
+    McpExecutor::new(told).map_err(|error| Failure::new(Exit::Internal, "internal", error.to_string()))
+}
+
+/// Where programs are looked for. A relative entry would look wherever this program happens to be started.
+fn search_path() -> Vec<PathBuf> {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default()).filter(|path| path.is_absolute()).collect()
+}
+
 /// Puts the host together inside `runtime`.
-pub(crate) fn assemble(runtime: &Runtime, told: server::Settings, python: Arc<dyn Executor>) -> Outcome<Arc<Host>> {
+pub(crate) fn assemble(runtime: &Runtime, told: server::Settings, executors: Executors) -> Outcome<Arc<Host>> {
     let _inside = runtime.enter();
-    Host::assemble(told, python).map_err(|error| refused(&error))
+    Host::assemble(told, executors).map_err(|error| refused(&error))
 }
 
 fn refused(error: &server::StartError) -> Failure {
@@ -133,18 +163,37 @@ fn refused(error: &server::StartError) -> Failure {
     }
 }
 
-/// The Python executor for commands that look or call once: it makes nothing ready but what they need, so that `pegboard list` starts no
-/// plugin and installs no package.
-pub(crate) struct Narrow {
-    inner: PythonExecutor,
-    wanted: Box<dyn Fn(&Plugin) -> bool + Send + Sync>,
+/// What runs the tools, and at which level.
+pub(crate) struct Runners {
+    pub(crate) executors: Executors,
+    pub(crate) level: Level,
 }
 
-impl Narrow {
-    /// Makes ready only what `wanted` says.
-    pub(crate) fn new(inner: PythonExecutor, wanted: impl Fn(&Plugin) -> bool + Send + Sync + 'static) -> Self {
-        Self { inner, wanted: Box::new(wanted) }
-    }
+/// Everything that runs tools, for a server.
+pub(crate) fn runners(settings: &Settings) -> Outcome<Runners> {
+    let python = python_executor(settings)?;
+    let level = python.level();
+    let mcp = mcp_executor(settings, level)?;
+    Ok(Runners { executors: Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp)), level })
+}
+
+/// The same for commands that look or call once: nothing is made ready but what is `wanted`.
+pub(crate) fn narrow(settings: &Settings, wanted: impl Fn(&Plugin) -> bool + Send + Sync + 'static) -> Outcome<Runners> {
+    let python = python_executor(settings)?;
+    let level = python.level();
+    let mcp = mcp_executor(settings, level)?;
+    let wanted: Wanted = Arc::new(wanted);
+    let python = Narrow { inner: Arc::new(python), wanted: wanted.clone() };
+    let mcp = Narrow { inner: Arc::new(mcp), wanted };
+    Ok(Runners { executors: Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp)), level })
+}
+
+type Wanted = Arc<dyn Fn(&Plugin) -> bool + Send + Sync>;
+
+/// An executor that makes nothing ready but what is wanted, so that `pegboard list` starts no plugin, installs no package and asks no server.
+struct Narrow {
+    inner: Arc<dyn Executor>,
+    wanted: Wanted,
 }
 
 impl Executor for Narrow {
@@ -174,6 +223,10 @@ impl Executor for Narrow {
 
     fn states(&self) -> Vec<PluginState> {
         self.inner.states()
+    }
+
+    fn observe(&self, observer: Observer) {
+        self.inner.observe(observer);
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

@@ -1,5 +1,7 @@
 //! `pegboard info`: everything about one plugin: declared against granted, what is advisory, secrets, limits, tools.
 
+use std::rc::Rc;
+
 use clap::Args;
 use manifest_schema::{Manifest, Permission, ToolName};
 use serde::Serialize;
@@ -19,6 +21,11 @@ use crate::{
     operator,
     output::{Cell, Output, Tone},
     settings::Settings,
+    upstream::{
+        admit::not_served,
+        observed,
+        quarantine::{self, Quarantine},
+    },
 };
 
 /// Show everything about a plugin
@@ -37,6 +44,8 @@ pub(crate) struct Info {
 struct Power {
     power: Permission,
     granted: Option<policy::Scope>,
+    /// What would not be enforced if it were all granted.
+    said: Rc<Vec<policy::Advisory>>,
 }
 
 impl Info {
@@ -50,11 +59,23 @@ impl Info {
             .map(|secret| secret.name)
             .collect();
         let granted = |power: &Permission| entry.grant.as_ref().and_then(|grant| grant.powers.get(power)).cloned();
-        let powers: Vec<Power> =
-            entry.declared.powers.iter().map(|power| Power { power: *power, granted: granted(power) }).collect();
+        let asked = entry.declared.powers.iter().copied();
+        let said = Rc::new(policy::advisory(&entry.plugin.manifest, asked.clone(), found.reached));
+        let powers: Vec<Power> = asked.map(|power| Power { power, granted: granted(&power), said: said.clone() }).collect();
         let configuration = operator::config::held(&settings.places, &entry.plugin)?;
-        let document = document(&found, entry, &powers, &set, &configuration);
-        output.show(&document, |output| text(&found, entry, &powers, &set, output))
+        let kept = quarantine::of(&settings.places, entry)?;
+        let beside = observed::beside(&settings.places, &entry.plugin.manifest.name);
+        let mut document = document(&found, entry, &powers, &set, &configuration);
+        if let Some(map) = document.as_object_mut() {
+            map.insert("mcp".to_owned(), json!(entry.plugin.manifest.mcp));
+            map.insert("quarantined".to_owned(), kept.as_ref().map_or_else(|| json!([]), Quarantine::document));
+            map.insert("not_served".to_owned(), json!({"prompts": beside.prompts, "resources": beside.resources}));
+        }
+        output.show(&document, |output| {
+            let kept = kept.map(|kept| format!("\n{}\n{}", output.paint(Tone::Strong, "Quarantined"), kept.render(output)));
+            let beside = not_served(beside.prompts.len(), beside.resources.len());
+            text(&found, entry, &powers, &set, output) + &kept.unwrap_or_default() + &beside
+        })
     }
 }
 
@@ -88,8 +109,9 @@ fn document(
             "granted": power.granted.is_some(),
             "folders": power.granted.as_ref().map(|scope| &scope.folders),
             "hosts": power.granted.as_ref().map(|scope| &scope.hosts),
-            "advisory": powers::advisory(power.power),
+            "advisory": powers::advisory(&power.said, power.power),
         })).collect::<Vec<_>>(),
+        "advisory": standing::advisories(entry, found.reached),
         "hosts": entry.declared.hosts,
         "secrets": manifest.secrets.iter().map(|secret| json!({
             "name": secret.name, "description": secret.description, "required": secret.required, "set": set.contains(&secret.name),
@@ -169,7 +191,7 @@ fn power_rows(powers: &[Power]) -> Vec<Vec<Cell>> {
                 Some(scope) => (powers::with_scope(power.power, scope), Cell::toned(Tone::Good, "granted")),
                 None => (power.power.to_string(), Cell::toned(Tone::Care, "not granted")),
             };
-            let what = powers::advisory(power.power).map_or_else(
+            let what = powers::advisory(&power.said, power.power).map_or_else(
                 || powers::allows(power.power).to_owned(),
                 |advisory| format!("{}; not enforced: {advisory}", powers::allows(power.power)),
             );

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use manifest_schema::ToolName;
+use policy::Advisory;
 use serde_json::{Value, json};
 use server::{BrokenPlugin, PluginEntry, ServedTool};
 
@@ -15,6 +16,7 @@ use crate::{
     failure::Outcome,
     output::{Cell, Output, Tone},
     settings::Settings,
+    upstream::quarantine::{self, Quarantine},
 };
 
 /// Show the plugins, or their tools
@@ -38,14 +40,15 @@ impl List {
             return tools(&found, output);
         }
         let catalog = &found.catalog;
-        let plugins =
-            catalog.plugins.iter().map(|entry| document(entry, &found)).chain(catalog.broken.iter().map(broken_document));
+        let kept = catalog.plugins.iter().map(|entry| quarantine::of(&settings.places, entry)).collect::<Outcome<Vec<_>>>()?;
+        let plugins = catalog.plugins.iter().zip(&kept).map(|(entry, kept)| document(entry, kept.as_ref(), &found));
+        let plugins = plugins.chain(catalog.broken.iter().map(broken_document));
         let document = json!({"level": found.reached.as_str(), "plugins": plugins.collect::<Vec<_>>()});
-        output.show(&document, |output| table(&found, output))
+        output.show(&document, |output| table(&found, &kept, output))
     }
 }
 
-fn document(entry: &PluginEntry, found: &Found) -> Value {
+fn document(entry: &PluginEntry, kept: Option<&Quarantine<'_>>, found: &Found) -> Value {
     let manifest = &entry.plugin.manifest;
     json!({
         "name": manifest.name.as_str(),
@@ -56,10 +59,11 @@ fn document(entry: &PluginEntry, found: &Found) -> Value {
         "tools": entry.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(),
         "pending": entry.pending.iter().map(ToolName::as_str).collect::<Vec<_>>(),
         "level": {"least": entry.grant.as_ref().map(|grant| grant.least_level().as_str()), "reached": found.reached.as_str()},
-        "advisory": standing::advisories(entry),
+        "advisory": of_powers(entry, found).iter().map(|advisory| &advisory.text).collect::<Vec<_>>(),
         "source": entry.plugin.source.to_string(),
         "root": entry.plugin.root,
         "notes": entry.notes,
+        "quarantined": kept.map_or_else(|| json!([]), Quarantine::document),
     })
 }
 
@@ -79,14 +83,14 @@ fn broken_document(broken: &BrokenPlugin) -> Value {
     })
 }
 
-fn table(found: &Found, output: &Output) -> String {
+fn table(found: &Found, kept: &[Option<Quarantine<'_>>], output: &Output) -> String {
     let catalog = &found.catalog;
     if catalog.plugins.is_empty() && catalog.broken.is_empty() {
         return "no plugins; --plugins DIR adds a folder of them".to_owned();
     }
     let mut rows = Vec::new();
     let mut below = String::new();
-    for entry in &catalog.plugins {
+    for (entry, kept) in catalog.plugins.iter().zip(kept) {
         let (word, tone) = standing::state(entry);
         let (manifest, listed, pending) = (&entry.plugin.manifest, entry.tools.len(), entry.pending.len());
         rows.push(vec![
@@ -99,15 +103,16 @@ fn table(found: &Found, output: &Output) -> String {
                 listed.to_string().into()
             },
             found.reached.as_str().into(),
-            held(entry).into(),
+            held(entry, found).into(),
             entry.plugin.source.to_string().into(),
         ]);
         below.push_str(&explain(output, entry.name(), word, tone, &standing::reasons(entry)));
-        let remarks = standing::advisories(entry)
+        let remarks = of_powers(entry, found)
             .into_iter()
             .map(|advisory| format!("not enforced: {advisory}"))
             .chain(entry.notes.iter().cloned());
         below.push_str(&remarks.map(|remark| format!("{}: {}\n", entry.name(), crate::clean::line(&remark))).collect::<String>());
+        below.push_str(&kept.as_ref().map(|kept| kept.render(output)).unwrap_or_default());
     }
     for broken in &catalog.broken {
         rows.push(vec![
@@ -125,9 +130,17 @@ fn table(found: &Found, output: &Output) -> String {
     if below.is_empty() { table } else { format!("{table}\n{below}") }
 }
 
+/// What is not enforced of this plugin's powers; what holds for every plugin at the level is said by `info` and `doctor`.
+fn of_powers(entry: &PluginEntry, found: &Found) -> Vec<Advisory> {
+    let mut said = standing::advisories(entry, found.reached);
+    said.retain(|advisory| advisory.power.is_some());
+    said
+}
+
 /// Granted powers that are in force; a star stands for "part of it is not enforced".
-fn held(entry: &PluginEntry) -> String {
-    let star = |power| if powers::advisory(power).is_some() { "*" } else { "" };
+fn held(entry: &PluginEntry, found: &Found) -> String {
+    let said = of_powers(entry, found);
+    let star = |power| if powers::advisory(&said, power).is_some() { "*" } else { "" };
     let granted = entry.grant.iter().flat_map(|grant| &grant.powers).filter(|(power, _)| entry.declared.powers.contains(power));
     granted.map(|(power, scope)| format!("{}{}", powers::with_scope(*power, scope), star(*power))).collect::<Vec<_>>().join(" ")
 }

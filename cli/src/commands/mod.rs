@@ -1,5 +1,8 @@
 //! One file a command: its flags, what it does, and how its result looks. What they share stands beside them.
 
+pub(crate) mod add;
+pub(crate) mod approve;
+mod asking;
 pub(crate) mod call;
 mod check_folder;
 pub(crate) mod client_config;
@@ -9,18 +12,20 @@ pub(crate) mod doctor;
 mod embedder;
 pub(crate) mod grant;
 pub(crate) mod grants;
-mod host;
+pub(crate) mod host;
+pub(crate) mod import_config;
 pub(crate) mod info;
 pub(crate) mod list;
 mod machine;
 mod powers;
 mod progress;
+pub(crate) mod remove;
 pub(crate) mod revoke;
 pub(crate) mod schema;
 pub(crate) mod search;
 pub(crate) mod secret;
 pub(crate) mod serve;
-mod shelf;
+pub(crate) mod shelf;
 mod standing;
 pub(crate) mod token;
 pub(crate) mod validate;

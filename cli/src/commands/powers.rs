@@ -1,7 +1,7 @@
-//! What each power lets a plugin do, and which part of it the sandbox can't hold: shown wherever something is granted or listed.
+//! What each power lets a plugin do, in words: shown wherever something is granted or listed. What the sandbox can't hold of it is in `policy`.
 
 use manifest_schema::Permission;
-use policy::Scope;
+use policy::{Advisory, Scope};
 
 /// What a power allows, as the end of "the plugin may …".
 pub(crate) const fn allows(power: Permission) -> &'static str {
@@ -20,18 +20,11 @@ pub(crate) const fn allows(power: Permission) -> &'static str {
     }
 }
 
-/// The part of a power that is not enforced, if there is one. Never shown as if it were.
-pub(crate) const fn advisory(power: Permission) -> Option<&'static str> {
-    match power {
-        Permission::NetworkAccess | Permission::DatabaseAccess | Permission::ExternalApi => Some(
-            "the host list and max_network_mb are advisory: with the network open the plugin can reach any host, this machine's own services included",
-        ),
-        Permission::SystemInfo => Some("advisory: some facts about the machine are visible to every plugin"),
-        Permission::DynamicCode => {
-            Some("advisory: nothing keeps a Python plugin from building code; the walls hold that code too")
-        }
-        _ => None,
-    }
+/// What is not enforced of one of the powers that a plugin holds, in words. Never shown as if it were.
+pub(crate) fn advisory(said: &[Advisory], power: Permission) -> Option<String> {
+    let texts: Vec<&str> =
+        said.iter().filter(|advisory| advisory.power == Some(power)).map(|advisory| advisory.text.as_str()).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// A power with its scope, such as `file_system_read=/data`.

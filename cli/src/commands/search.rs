@@ -1,12 +1,10 @@
 //! `pegboard search`: the server's own search, from the terminal.
 
-use std::sync::Arc;
-
 use clap::Args;
 use serde_json::json;
 use server::{Availability, Caller, Detail, Filters, Host, SearchRequest};
 
-use super::host::{self, Narrow};
+use super::host;
 use crate::{
     args::Shelf,
     failure::{Failure, Outcome},
@@ -53,9 +51,9 @@ impl Search {
         let mut told = host::settings(settings, &self.shelf)?;
         told.frozen = true;
         told.warm = false;
-        let python = Arc::new(Narrow::new(host::python_executor(settings)?, |_| false));
+        let executors = host::narrow(settings, |_| false)?.executors;
         let runtime = host::runtime()?;
-        let host = host::assemble(&runtime, told, python)?;
+        let host = host::assemble(&runtime, told, executors)?;
         let reply = runtime.block_on(host.search(SearchRequest {
             query: query.clone(),
             limit: usize::from(self.limit),

@@ -1,9 +1,8 @@
 //! `pegboard serve`: the MCP server, over standard input and output or over HTTP. Nothing here writes to standard output.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use executor_api::Executor;
 use server::{Host, HttpSettings, ServeError, Tokens};
 
 use super::host;
@@ -11,6 +10,7 @@ use crate::{
     args::Shelf,
     exit::Exit,
     failure::{Failure, Outcome},
+    operator,
     settings::{Settings, ViewChoice},
 };
 
@@ -81,6 +81,8 @@ fn address(word: &str) -> Result<SocketAddr, String> {
 
 impl Serve {
     pub(crate) fn run(&self, settings: &Settings) -> Outcome {
+        // There before the first `pegboard add`, so that it is watched.
+        operator::added::make_root(&settings.places)?;
         let mut told = host::settings(settings, &self.shelf)?;
         if let Some(view) = self.view {
             told.view = host::view(view);
@@ -91,11 +93,10 @@ impl Serve {
         told.frozen |= self.frozen;
         told.warm |= self.warm;
         let http = self.http_settings(settings, told.frozen)?;
-        let python: Arc<dyn Executor> = Arc::new(host::python_executor(settings)?);
-        let level = python.level();
+        let runners = host::runners(settings)?;
         let runtime = host::runtime()?;
-        let host = host::assemble(&runtime, told, python)?;
-        announce(&host, level);
+        let host = host::assemble(&runtime, told, runners.executors)?;
+        announce(&host, runners.level);
         let served = match http {
             Some(http) => runtime.block_on(server::serve_http(host, http)),
             None => runtime.block_on(server::serve_stdio(host)),

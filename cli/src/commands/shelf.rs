@@ -7,7 +7,7 @@ use policy::{Level, Plugin};
 use serde_json::json;
 use server::{BrokenPlugin, Catalog, PluginEntry};
 
-use super::host::{self, Narrow};
+use super::host;
 use crate::{
     args::Shelf,
     exit::Exit,
@@ -28,10 +28,10 @@ pub(crate) fn load(settings: &Settings, shelf: &Shelf) -> Outcome<Found> {
     let mut told = host::settings(settings, shelf)?;
     told.frozen = true;
     told.warm = false;
-    let python = host::python_executor(settings)?;
-    let reached = executor_api::Executor::level(&python);
+    let runners = host::narrow(settings, |_| false)?;
+    let reached = runners.level;
     let runtime = host::runtime()?;
-    let host = host::assemble(&runtime, told, Arc::new(Narrow::new(python, |_| false)))?;
+    let host = host::assemble(&runtime, told, runners.executors)?;
     let catalog = host.catalog();
     // The index that was begun is of no use here; waiting for it would cost as much as making it.
     runtime.shutdown_background();

@@ -1,10 +1,9 @@
 //! How a plugin stands, in words: served, withheld or broken, each reason with the command that mends it. For the operator's eyes only.
 
-use policy::{Level, Missing, Source};
+use policy::{Advisory, Level, Missing, Source};
 use serde_json::{Value, json};
 use server::{Availability, BrokenPlugin, PluginEntry};
 
-use super::powers;
 use crate::{
     clean,
     output::{Output, Tone},
@@ -106,32 +105,31 @@ fn withheld(entry: &PluginEntry, missing: &Missing) -> Reason {
     let remedy = match missing {
         // Nothing is granted a level without walls.
         Missing::Level { reached: Level::L0, .. } => "pegboard doctor".to_owned(),
-        missing => mend(missing.remedy(&entry.plugin.manifest.name), &entry.plugin.source),
+        missing => mend(missing.remedy(&entry.plugin.manifest.name), entry),
     };
     Reason { kind, message: missing.to_string(), remedy: Some(remedy) }
 }
 
-/// A command about a plugin of a folder must see the folder, too.
-fn mend(command: String, source: &Source) -> String {
-    match source {
-        Source::Folder(folder) if std::env::var_os("PEGBOARD_PLUGINS").is_none() => {
+/// A command about a plugin of a folder must see the folder, too. An upstream server that was added is seen without being named.
+fn mend(command: String, entry: &PluginEntry) -> String {
+    match &entry.plugin.source {
+        Source::Folder(folder) if std::env::var_os("PEGBOARD_PLUGINS").is_none() && !is_added(entry) => {
             format!("{command} --plugins {}", folder.display())
         }
         _ => command,
     }
 }
 
+/// As far as its folder tells; a wrong guess costs or saves a flag of a hint.
+fn is_added(entry: &PluginEntry) -> bool {
+    entry.plugin.manifest.mcp.is_some()
+        && entry.plugin.root.parent().is_some_and(|folder| folder.ends_with("pegboard/added") || folder.ends_with("data/added"))
+}
+
 /// What is granted to the plugin and not enforced.
-pub(crate) fn advisories(entry: &PluginEntry) -> Vec<String> {
-    let mut said: Vec<String> = Vec::new();
-    for power in entry.grant.iter().flat_map(|grant| grant.powers.keys()).filter(|power| entry.declared.powers.contains(power)) {
-        if let Some(advisory) = powers::advisory(*power)
-            && !said.iter().any(|before| before == advisory)
-        {
-            said.push(advisory.to_owned());
-        }
-    }
-    said
+pub(crate) fn advisories(entry: &PluginEntry, reached: Level) -> Vec<Advisory> {
+    let held = entry.grant.iter().flat_map(|grant| grant.powers.keys()).filter(|power| entry.declared.powers.contains(power));
+    policy::advisory(&entry.plugin.manifest, held.copied(), reached)
 }
 
 /// The reasons of a plugin that could not be read.

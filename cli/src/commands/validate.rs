@@ -37,50 +37,81 @@ struct Report {
     findings: Vec<(Severity, Diagnostic)>,
 }
 
+/// A path that stands for no manifest.
+struct Stray {
+    path: PathBuf,
+    why: &'static str,
+}
+
 impl Validate {
     pub(crate) fn run(&self, output: &Output) -> Outcome {
         let mut reports = Vec::new();
+        let mut strays = Vec::new();
         for path in &self.paths {
-            for file in manifests(path)? {
-                reports.push(check(&file)?);
+            match manifests(path)? {
+                Ok(files) => {
+                    for file in files {
+                        reports.push(check(&file)?);
+                    }
+                }
+                Err(why) => strays.push(Stray { path: path.clone(), why }),
             }
         }
         let errors = reports.iter().map(|report| report.count(Severity::Error)).sum::<usize>();
-        let document = json!({"valid": errors == 0, "plugins": reports.iter().map(Report::document).collect::<Vec<_>>()});
-        if errors == 0 {
+        let document = json!({
+            "valid": errors == 0 && strays.is_empty(),
+            "plugins": reports.iter().map(Report::document).collect::<Vec<_>>(),
+            "not_plugins": strays.iter().map(|stray| json!({"path": stray.path, "reason": stray.why})).collect::<Vec<_>>(),
+        });
+        if errors == 0 && strays.is_empty() {
             return output.show(&document, |output| reports.iter().map(|report| report.render(output)).collect());
         }
         if !output.json {
             output.text(&reports.iter().map(|report| report.render(output)).collect::<String>())?;
         }
-        let (noun, plugins) = (if errors == 1 { "error" } else { "errors" }, reports.len());
-        let message = if plugins == 1 { format!("{errors} {noun}") } else { format!("{errors} {noun} in {plugins} plugins") };
-        Err(Failure::new(Exit::Invalid, "manifest.invalid", message).document(document))
+        Err(failure(errors, reports.len(), &strays).document(document))
     }
 }
 
-/// The manifests a path stands for; never none.
-fn manifests(path: &Path) -> Outcome<Vec<PathBuf>> {
+/// One message for all that is wrong: errors in manifests come before paths that are none.
+fn failure(errors: usize, plugins: usize, strays: &[Stray]) -> Failure {
+    const SHOWN: usize = 5;
+    let list = strays
+        .iter()
+        .take(SHOWN)
+        .map(|stray| format!("`{}` ({})", stray.path.display(), stray.why))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = if strays.len() > SHOWN { format!(" and {} more", strays.len() - SHOWN) } else { String::new() };
+    let verb = if strays.len() == 1 { "is no plugin" } else { "are no plugins" };
+    let strangers = format!("{list}{more} {verb}");
+    if errors == 0 {
+        return Failure::not_found("manifest.not_found", strangers)
+            .hint("give folders that hold a plugin.yaml, or the file itself");
+    }
+    let noun = if errors == 1 { "error" } else { "errors" };
+    let message = if plugins == 1 { format!("{errors} {noun}") } else { format!("{errors} {noun} in {plugins} plugins") };
+    let message = if strays.is_empty() { message } else { format!("{message}; {strangers}") };
+    Failure::new(Exit::Invalid, "manifest.invalid", message)
+}
+
+/// The manifests a path stands for, never none; or why it stands for none.
+fn manifests(path: &Path) -> Outcome<Result<Vec<PathBuf>, &'static str>> {
     let metadata = fs::metadata(path)
         .map_err(|error| Failure::not_found("path.not_found", format!("could not open `{}`: {error}", path.display())))?;
     if !metadata.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        return Ok(if yaml { Ok(vec![path.to_owned()]) } else { Err("not a YAML file") });
     }
     let own = path.join("plugin.yaml");
     if own.exists() {
-        return Ok(vec![own]);
+        return Ok(Ok(vec![own]));
     }
     let listing = fs::read_dir(path).map_err(|error| Failure::file("read", path, &error))?;
     let mut found: Vec<PathBuf> =
         listing.filter_map(Result::ok).map(|entry| entry.path().join("plugin.yaml")).filter(|file| file.exists()).collect();
     found.sort();
-    if found.is_empty() {
-        return Err(Failure::not_found(
-            "manifest.not_found",
-            format!("there is no plugin.yaml in `{}` or its folders", path.display()),
-        ));
-    }
-    Ok(found)
+    Ok(if found.is_empty() { Err("no plugin.yaml in it or its folders") } else { Ok(found) })
 }
 
 fn check(file: &Path) -> Outcome<Report> {

@@ -3,8 +3,11 @@
 //! A writer takes the lock, reads, changes, writes a temporary file beside the target, flushes it to disk and renames it. A reader (the
 //! server) never takes the lock: it sees the old file or the new one. What the files mean is in `policy` and `server::operator`.
 
+pub(crate) mod added;
+pub(crate) mod approved;
 pub(crate) mod config;
 pub(crate) mod grants;
+pub(crate) mod reserved;
 pub(crate) mod secrets;
 pub(crate) mod tokens;
 

@@ -1,8 +1,8 @@
 //! `secrets/<plugin>/<NAME>`: one owner-only file a secret, holding the bare value. Nothing here prints a value.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt, path::PathBuf};
 
-use manifest_schema::PluginName;
+use manifest_schema::{Manifest, PluginName};
 use policy::{Grants, Plugin};
 
 use super::{Lock, grants, private_folder, remove, write_private};
@@ -76,6 +76,19 @@ pub(crate) fn forget(places: &Places, plugin: &PluginName, name: &SecretName) ->
     })?;
     let lock = Lock::take(&places.config)?;
     remove(&lock, &folder(places, plugin).join(name.as_str()))
+}
+
+/// The values that are kept under a plugin's name and that it declares; whose they are is for the grants to say. For an executor only.
+pub(crate) fn values(places: &Places, manifest: &Manifest) -> Outcome<BTreeMap<String, String>> {
+    let mut values = BTreeMap::new();
+    for secret in all(places)?.into_iter().filter(|secret| secret.plugin == manifest.name.as_str() && secret.problem.is_none()) {
+        if manifest.secrets.iter().any(|declared| declared.name == secret.name) {
+            let path = folder(places, &manifest.name).join(&secret.name);
+            let value = fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))?;
+            values.insert(secret.name, value);
+        }
+    }
+    Ok(values)
 }
 
 /// A secret that is set, without its value.

@@ -80,7 +80,7 @@ fn a_plugin_that_asks_for_more_inherits_nothing() {
 #[test]
 fn revoke_takes_one_power_or_all() {
     let home = Home::with_needy();
-    let data = home.path().display().to_string();
+    let data = home.data().display().to_string();
     home.run(&["grant", "needy", "network_access", &format!("file_system_read={data}"), "--yes"]).ends(0);
     home.run(&["revoke", "needy", "network_access"]).ends(0);
     let powers = |home: &Home| home.run(&["grants", "--json"]).ends(0).json()["grants"].clone();
@@ -133,4 +133,45 @@ fn a_folder_that_others_may_write_is_refused() {
     fs::set_permissions(home.config(""), fs::Permissions::from_mode(0o777)).unwrap();
     let ended = home.run(&["grant", "needy", "network_access", "--yes"]).ends(2);
     assert!(ended.stderr.contains("chmod 700"), "{}", ended.stderr);
+}
+
+#[test]
+fn our_own_folders_are_never_granted() {
+    let home = Home::with_needy();
+    home.run(&["list"]).ends(0);
+    let data = home.data();
+    fs::create_dir_all(home.path().join("config/secrets")).unwrap();
+    fs::create_dir_all(home.path().join("cache/venvs")).unwrap();
+    std::os::unix::fs::symlink(home.path().join("config"), data.join("link")).unwrap();
+    // The one above them, each of them, what is in them, and a way around: a link.
+    for folder in ["", "config", "config/secrets", "cache", "cache/venvs", "data", "needy-data/link"] {
+        if folder == "data" {
+            fs::create_dir_all(home.path().join(folder)).unwrap();
+        }
+        let scope = format!("file_system_read={}", home.path().join(folder).display());
+        let ended = home.run(&["grant", "needy", &scope, "--yes", "--json"]).ends(2);
+        assert_eq!(ended.json()["error"]["code"], "grant.own_folder", "{folder}");
+    }
+    assert!(!home.config("grants.yaml").exists());
+    home.run(&["grant", "needy", &format!("file_system_read={}", data.display()), "--yes"]).ends(0);
+}
+
+#[test]
+fn what_is_advisory_is_said_by_one_table() {
+    let home = Home::with_needy();
+    let granted = home.run(&["grant", "needy", "network_access", "--yes", "--json"]).ends(0).json();
+    let said = granted["powers"][0]["advisory"].as_str().unwrap().to_owned();
+    assert!(said.contains("loopback") && said.contains("max_network_mb"), "{said}");
+    let grants = home.run(&["grants", "--json"]).ends(0).json();
+    assert_eq!(grants["grants"][0]["powers"][0]["advisory"].as_str(), Some(said.as_str()));
+    let info = home.run(&["info", "needy", "--json"]).ends(0).json();
+    let of = |power: &str| {
+        info["powers"].as_array().unwrap().iter().find(|entry| entry["power"] == power).unwrap()["advisory"].clone()
+    };
+    assert_eq!(of("network_access").as_str(), Some(said.as_str()));
+    assert!(of("file_system_read").is_null(), "reading is enforced: {info}");
+    let listed = home.run(&["list", "--json"]).ends(0).json();
+    let texts: Vec<&str> =
+        listed["plugins"][0]["advisory"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    assert_eq!(texts.join("; "), said);
 }

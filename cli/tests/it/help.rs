@@ -2,12 +2,16 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 31] = [
     &["serve"],
     &["list"],
     &["info"],
     &["call"],
     &["search"],
+    &["add"],
+    &["approve"],
+    &["remove"],
+    &["import-config"],
     &["validate"],
     &["schema"],
     &["grant"],

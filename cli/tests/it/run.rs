@@ -47,6 +47,13 @@ impl Home {
         plugins.canonicalize().unwrap()
     }
 
+    /// A folder of data, beside ours: ours can't be granted.
+    pub(crate) fn data(&self) -> PathBuf {
+        let data = self.path().join("needy-data");
+        fs::create_dir_all(&data).unwrap();
+        data.canonicalize().unwrap()
+    }
+
     /// Writes a plugin and returns its folder.
     pub(crate) fn plugin(&self, name: &str, manifest: &str, code: &str) -> PathBuf {
         let folder = self.plugins().join(name);

@@ -118,7 +118,7 @@ fn a_broken_grants_file_refuses_the_start() {
 #[test]
 fn a_grant_takes_effect_without_a_restart() {
     let home = Home::with_needy();
-    let data = home.path().display().to_string();
+    let data = home.data().display().to_string();
     let mut client = Client::start(&home, &[]);
     assert!(!client.tools().contains(&"needy__look".to_owned()));
     home.run(&["grant", "needy", "network_access", &format!("file_system_read={data}"), "--yes"]).ends(0);

@@ -48,7 +48,7 @@ fn the_mending_commands_mend() {
     let home = Home::with_needy();
     let state = |home: &Home| plugin(&home.run(&["list", "--json"]).ends(0).json(), "needy")["state"].clone();
     assert_eq!(state(&home), "withheld");
-    home.run(&["grant", "needy", &format!("file_system_read={}", home.path().display()), "--yes"]).ends(0);
+    home.run(&["grant", "needy", &format!("file_system_read={}", home.data().display()), "--yes"]).ends(0);
     home.run(&["grant", "needy", "network_access", "--yes"]).ends(0);
     assert_eq!(state(&home), "withheld");
     home.run(&["secret", "set", "needy", "API_KEY"]).stdin("v").ends(0);

@@ -104,3 +104,22 @@ fn escape_sequences_of_a_manifest_do_not_reach_the_terminal() {
     let ended = home.run(&["validate", folder.to_str().unwrap()]).ends(3);
     assert!(!ended.stdout.contains('\u{1b}'), "{:?}", ended.stdout);
 }
+
+#[test]
+fn what_is_no_plugin_is_said_once_and_the_rest_is_checked() {
+    let home = Home::with_plain();
+    fs::write(home.plugins().join("README.md"), "# not: [yaml").unwrap();
+    fs::create_dir(home.plugins().join("empty")).unwrap();
+    let all = ["validate", "plugins/README.md", "plugins/empty", "plugins/plain"];
+    let ended = home.run(&all).ends(5);
+    assert_eq!(ended.stdout, "ok plain 1.0.0, 2 tools\n");
+    let said = "`plugins/README.md` (not a YAML file), `plugins/empty` (no plugin.yaml in it or its folders) are no plugins";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("README.md").count(), 1, "{}", ended.stderr);
+    // An invalid manifest among them weighs more.
+    home.plugin("broken", &PLAIN.replace("version: 1.0.0", "version: one"), PLAIN_CODE);
+    let document = home.run(&[&all[..], &["plugins/broken", "--json"]].concat()).ends(3).json();
+    assert_eq!(document["error"]["code"], "manifest.invalid");
+    assert_eq!(document["not_plugins"].as_array().unwrap().len(), 2);
+    home.run(&["validate", "plugins/plain"]).ends(0);
+}

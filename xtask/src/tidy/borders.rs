@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pegboard-index", &["pegboard-manifest-schema"]),
     ("pegboard-sandbox", &[]),
     ("pegboard-executor-api", &["pegboard-policy", "pegboard-manifest-schema"]),
+    ("pegboard-executor-mcp", &["pegboard-executor-api", "pegboard-policy", "pegboard-manifest-schema", "pegboard-sandbox"]),
     ("pegboard-executor-python", &["pegboard-executor-api", "pegboard-policy", "pegboard-manifest-schema", "pegboard-sandbox"]),
     ("pegboard-registry", &["pegboard-policy", "pegboard-manifest-schema"]),
     (
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "pegboard-server",
             "pegboard-executor-api",
+            "pegboard-executor-mcp",
             "pegboard-executor-python",
             "pegboard-index",
             "pegboard-registry",
