@@ -58,6 +58,7 @@ const RESERVED: &[(&str, &[&str])] = &[
         "tokio",
         &[
             "pegboard-executor-api",
+            "pegboard-executor-mcp",
             "pegboard-executor-python",
             "pegboard-server",
             "pegboard",
