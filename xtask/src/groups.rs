@@ -68,6 +68,12 @@ pub(crate) const GROUPS: &[Group] = &[
         run: clients,
     },
     Group {
+        name: "servers",
+        what: "MCP servers that others wrote, hung on the board: everything, filesystem, memory, sequential-thinking, time, git, FastMCP",
+        needs: &[Part::Python("modern"), Part::Python("servers"), Part::Node, Part::NodeServers],
+        run: servers,
+    },
+    Group {
         name: "conformance",
         what: "the official conformance suite, both eras, strict baselines",
         needs: &[Part::Node],
@@ -143,6 +149,12 @@ fn pytest(checkout: &Checkout, folder: &str) -> Command {
     let mut command = checkout.command(toolchain::python(checkout, "plugins"));
     command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", folder]);
     command
+}
+
+fn servers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let mut command = checkout.cargo(&["test", "--locked", "-p", "pegboard-executor-mcp", "--test", "it", "others_"]);
+    command.env("PEGBOARD_SERVERS", &checkout.work);
+    run::all(&checkout.log("servers"), Duration::from_secs(20 * MINUTE), vec![command])
 }
 
 fn clients(checkout: &Checkout, _: &Options) -> Result<Outcome> {

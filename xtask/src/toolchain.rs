@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Python(&'static str),
     /// Node, and the packages of tests/clients/node.
     Node,
+    /// The packages of tests/servers/node; needs `Node`.
+    NodeServers,
 }
 
 /// A part of the set-up that is missing and can't be made here, with what to do.
@@ -71,10 +73,12 @@ pub(crate) fn make(checkout: &Checkout, part: Part) -> Result<(), Missing> {
     let name = match part {
         Part::Python(name) => format!("python environment `{name}`"),
         Part::Node => "node and its packages".to_owned(),
+        Part::NodeServers => "packages of servers".to_owned(),
     };
     let made = match part {
         Part::Python(name) => make_python(checkout, name),
         Part::Node => make_node(checkout),
+        Part::NodeServers => install_packages(checkout, "tests/servers/node", &checkout.work.join("npm-servers")),
     };
     match made {
         Ok(true) => println!("  set-up   {name}: made in {:.1} s", began.elapsed().as_secs_f64()),
@@ -135,22 +139,27 @@ fn make_node(checkout: &Checkout) -> Result<bool> {
         venv(checkout, &system, &home)?;
         succeed(checkout, "setup-node", pip(checkout, &home, NODE))
     })?;
-    let source = checkout.root.join("tests/clients/node");
     let packages = node_packages(checkout);
+    let made = install_packages(checkout, "tests/clients/node", &packages)?;
+    copy_scripts(&checkout.root.join("tests/clients/node"), &packages)?;
+    Ok(made)
+}
+
+/// Exactly what a folder's lock says.
+fn install_packages(checkout: &Checkout, folder: &str, packages: &Path) -> Result<bool> {
+    let source = checkout.root.join(folder);
     let lock = fs::read_to_string(source.join("package-lock.json"))?;
-    let made = once(&packages, &lock, || {
-        fs::create_dir_all(&packages)?;
+    once(packages, &lock, || {
+        fs::create_dir_all(packages)?;
         for file in ["package.json", "package-lock.json"] {
             fs::copy(source.join(file), packages.join(file))?;
         }
         let mut install = checkout.command(node_bin(checkout)?.join("node"));
         let npm = node_bin(checkout)?.join("../lib/node_modules/npm/bin/npm-cli.js");
-        install.arg(npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&packages);
+        install.arg(npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(packages);
         install.env("PATH", node_path(checkout)?);
         succeed(checkout, "setup-npm", install)
-    })?;
-    copy_scripts(&source, &packages)?;
-    Ok(made)
+    })
 }
 
 /// Modules are resolved from where a script lies, so the scripts are laid beside node_modules.

@@ -252,6 +252,10 @@ fn mounts(program: &Program, plugin: &Plugin, allowed: &Allowed, network: bool) 
     if program.is_launcher {
         mounts.extend(["/bin/sh", "/usr/bin/env"].map(Mount::system_if_present));
     }
+    // To start processes is to start the host's programs; without the power only the server's own installation is there.
+    if allowed.powers.contains_key(&Permission::ProcessSpawn) {
+        mounts.extend(["/bin", "/usr/bin", "/usr/libexec", "/usr/share/git-core"].map(Mount::system_if_present));
+    }
     mounts.push(Mount::system(&plugin.root));
     let mut granted: BTreeMap<&PathBuf, Access> = BTreeMap::new();
     for (power, access) in [(Permission::FileSystemRead, Access::ReadOnly), (Permission::FileSystemWrite, Access::ReadWrite)] {

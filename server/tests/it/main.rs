@@ -15,4 +15,5 @@ mod http_limits;
 mod old_http;
 mod shutdown;
 mod stdio;
+mod upstream;
 mod views;

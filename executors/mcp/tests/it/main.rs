@@ -1,5 +1,5 @@
 //! The executor of upstream servers in real sandboxes and over real sockets: tools carried through, pinning, life of a server, and servers
-//! that misbehave, each beside a good one.
+//! that misbehave, each beside a good one; and servers that others wrote, where they are installed.
 //!
 //! No harness: this program is also the launcher of its own sandboxes, and the servers that are started in them.
 #![allow(missing_docs, reason = "tests")]
@@ -17,6 +17,7 @@
 mod fixture;
 mod hostile;
 mod life;
+mod others;
 mod tools;
 mod web;
 mod world;
@@ -38,6 +39,10 @@ fn main() {
     trials.extend(life::trials());
     trials.extend(hostile::trials());
     trials.extend(web::trials());
+    // Where `cargo xtask test servers` has laid what others wrote; without it there is nothing to run them with.
+    if let Some(folder) = std::env::var_os("PEGBOARD_SERVERS") {
+        trials.extend(others::trials(std::path::Path::new(&folder)));
+    }
     libtest_mimic::run(&arguments, trials).exit();
 }
 
