@@ -332,7 +332,7 @@ proptest! {
                         Missing::Grant { power } => prop_assert!(declared.powers.contains(power)),
                         Missing::Secret { name } => prop_assert!(name == "KEY" && required && !set_and_handed),
                         Missing::Level { wanted, reached: found } => prop_assert!(*wanted == least && *found == reached && reached < least),
-                        Missing::Config { .. } | Missing::Caller => prop_assert!(false, "{:?}", key),
+                        Missing::Config { .. } | Missing::Approval | Missing::Caller => prop_assert!(false, "{:?}", key),
                     }
                 }
                 // Every declared power that nobody granted is named.
