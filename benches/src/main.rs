@@ -9,6 +9,7 @@ mod figures;
 mod lean;
 mod packages;
 mod rows;
+mod upstream;
 mod web;
 
 use std::collections::HashMap;
@@ -76,6 +77,8 @@ const ROWS: &[(&str, Measure)] = &[
     ("search-1k", |bench| rows::search_row(bench, 1000, 1, 2.0)),
     ("search-10k", |bench| rows::search_row(bench, 1000, 10, 4.0)),
     ("prompt", rows::prompt_row),
+    ("upstream", upstream::call_row),
+    ("upstream-start", upstream::start_row),
 ];
 
 fn main() -> ExitCode {
