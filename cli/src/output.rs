@@ -65,6 +65,11 @@ impl Output {
         }
     }
 
+    /// The same without colours, for text that is cleaned as a whole before it is shown, such as what a question is about.
+    pub(crate) const fn plain(self) -> Self {
+        Self { colour_out: false, colour_err: false, ..self }
+    }
+
     /// Text for stdout in a tone; cleaned.
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         coloured(self.colour_out, tone, text)

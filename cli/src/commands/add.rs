@@ -19,6 +19,7 @@ use crate::{
     upstream::{
         admit,
         shape::{self, Server, Wanted},
+        show,
     },
 };
 
@@ -105,15 +106,16 @@ impl Add {
         let candidate = admit::inspect(settings, found.reached, proposal)?;
         let names = admit::other_tools(&found, wanted.name.as_str());
         let others: Vec<&str> = names.iter().map(String::as_str).collect();
-        asking::confirm(output, self.yes, &candidate.render(output, &others), &KEEP)?;
+        asking::confirm(output, self.yes, &candidate.render(&output.plain(), &others), &KEEP)?;
         candidate.write(&settings.places)?;
         let mut document = candidate.document(&others);
         if let Value::Object(map) = &mut document {
             map.insert("added".to_owned(), json!(true));
         }
         let count = candidate.inspection.tools.len();
-        output
-            .show(&document, |_| format!("added `{}` with {count} tools; a running server follows within a second", wanted.name))
+        output.show(&document, |_| {
+            format!("added `{}` with {}; a running server follows within a second", wanted.name, show::counted(count, "tool"))
+        })
     }
 
     fn wanted(&self) -> Outcome<Wanted> {

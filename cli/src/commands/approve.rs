@@ -73,7 +73,7 @@ impl Approve {
         if !nothing {
             let back = "is as approved again, and was seen defined otherwise in between";
             let restless: String = restless.iter().map(|name| format!("  {} {back}\n", crate::clean::line(name))).collect();
-            let text = format!("{}{restless}{beside}", render(output, plugin, &review, &others));
+            let text = format!("{}{restless}{beside}", render(&output.plain(), plugin, &review, &others));
             asking::confirm(output, self.yes, &text, &QUESTION)?;
             approved::write(&settings.places, &after(approval, &review, &now.tools))?;
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum as _};
+use manifest_schema::PluginName;
 use policy::Definition;
 use serde_json::{Value, json};
 
@@ -87,13 +88,15 @@ impl ImportConfig {
         let found = shelf::load(settings, &self.shelf)?;
         let mut items = propose_all(settings, &found, &files)?;
         let before = found.list_tokens();
+        let plain = output.plain();
         if self.dry_run {
-            return show_all(output, &items, json!({"dry_run": true}), &plan(output, &items, &found)?);
+            let plan = plan(&plain, &items, &found)?;
+            return show_all(output, &found, &items, json!({"dry_run": true}), &crate::clean::block(&plan));
         }
         if items.iter().any(|item| matches!(item.state, State::Proposed(_))) {
-            asking::confirm(output, self.yes, &plan(output, &items, &found)?, &START)?;
+            asking::confirm(output, self.yes, &plan(&plain, &items, &found)?, &START)?;
             inspect_all(settings, &found, &mut items);
-            asking::confirm(output, self.yes, &candidates(output, &items, &found), &KEEP)?;
+            asking::confirm(output, self.yes, &candidates(&plain, &items, &found), &KEEP)?;
             for item in &items {
                 if let State::Ready(candidate) = &item.state {
                     candidate.write(&settings.places)?;
@@ -103,7 +106,7 @@ impl ImportConfig {
         let tokens = tokens(&items, before);
         let applied = if self.apply { self.replace(settings, global, &files, &items)? } else { Vec::new() };
         let text = result(output, &items, &tokens, &applied, self.apply);
-        show_all(output, &items, json!({"tokens": tokens, "applied": applied}), &text)
+        show_all(output, &found, &items, json!({"tokens": tokens, "applied": applied}), &text)
     }
 
     /// The files that are meant and are there.
@@ -284,12 +287,15 @@ fn result(output: &Output, items: &[Item<'_>], tokens: &Value, applied: &[Value]
     text
 }
 
-fn show_all(output: &Output, items: &[Item<'_>], more: Value, text: &str) -> Outcome {
+fn show_all(output: &Output, found: &Found, items: &[Item<'_>], more: Value, text: &str) -> Outcome {
     let servers: Vec<Value> = items
         .iter()
         .map(|item| {
             let mut document = match &item.state {
-                State::Ready(candidate) => candidate.document(&[]),
+                State::Ready(candidate) => {
+                    let names = admit::other_tools(found, item.plugin.as_ref().map_or("", PluginName::as_str));
+                    candidate.document(&names.iter().map(String::as_str).collect::<Vec<_>>())
+                }
                 State::Proposed(proposal) => {
                     json!({"mcp": proposal.plugin.manifest.mcp, "secrets": proposal.secrets.keys().collect::<Vec<_>>()})
                 }

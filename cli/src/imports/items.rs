@@ -7,6 +7,7 @@ use super::read::{self, ClientFile, Entry, Kind};
 use crate::{
     commands::shelf::Found,
     failure::{Failure, Outcome},
+    operator::secrets,
     settings::Settings,
     upstream::{
         admit::{self, Candidate},
@@ -103,7 +104,8 @@ fn propose_one(
         let proposal = shape::propose(&settings.places, &wanted)?;
         let same = |manifest: &manifest_schema::Manifest| manifest.mcp == proposal.plugin.manifest.mcp;
         if let Some(entry) = found.catalog.plugin(name.as_str()) {
-            if same(&entry.plugin.manifest) {
+            // The same server with another key is another account: another plugin.
+            if same(&entry.plugin.manifest) && secrets::values(&settings.places, &entry.plugin.manifest)? == proposal.secrets {
                 return Ok((name, State::Known));
             }
             continue;

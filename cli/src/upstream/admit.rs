@@ -90,10 +90,10 @@ impl Candidate {
     pub(crate) fn render(&self, output: &Output, others: &[&str]) -> String {
         let Inspection { server, tools, refused, prompts, resources, .. } = &self.inspection;
         let mut text = format!(
-            "{} {} offers {} tools, about {} tokens as a list\n",
+            "{} {} offers {}, about {} tokens as a list\n",
             crate::clean::line(&server.name),
             crate::clean::line(&server.version),
-            tools.len(),
+            show::counted(tools.len(), "tool"),
             show::tokens(tools)
         );
         text.extend(tools.iter().map(|tool| show::tool(output, tool, others)));
@@ -148,10 +148,10 @@ pub(crate) fn approve(places: &Places, plugin: &policy::Plugin, tools: Vec<Defin
 
 /// What the server offers beside tools.
 pub(crate) fn not_served(prompts: usize, resources: usize) -> String {
-    let parts: Vec<String> = [(prompts, "prompts"), (resources, "resources")]
+    let parts: Vec<String> = [(prompts, "prompt"), (resources, "resource")]
         .into_iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .map(|(count, what)| show::counted(count, what))
         .collect();
     if parts.is_empty() { String::new() } else { format!("  not served yet: {}\n", parts.join(", ")) }
 }

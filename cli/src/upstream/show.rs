@@ -17,6 +17,11 @@ pub(crate) fn tokens(definitions: &[Definition]) -> usize {
     definitions.iter().map(length).sum::<usize>() / 4
 }
 
+/// A number with its noun.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// A tool as it is offered for approval.
 pub(crate) fn tool(output: &Output, definition: &Definition, others: &[&str]) -> String {
     let description = clean::line(definition.description.as_deref().unwrap_or_default());
@@ -36,8 +41,8 @@ fn flag_lines(output: &Output, found: &[Flag]) -> String {
 
 /// What is under a list with flags, so that nobody takes their absence for a proof.
 pub(crate) fn about_flags(count: usize) -> String {
-    let flags = if count == 1 { "flag" } else { "flags" };
-    format!("{count} {flags}; flags inform, they are no proof: a text can steer a model in words that no rule knows\n")
+    let flags = counted(count, "flag");
+    format!("{flags}; flags inform, they are no proof: a text can steer a model in words that no rule knows\n")
 }
 
 /// A tool for machines.

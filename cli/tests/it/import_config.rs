@@ -112,8 +112,13 @@ fn servers_become_plugins_and_the_file_stays() {
     assert_eq!(fs::read_to_string(home.config("secrets/my-notes/NOTES_TOKEN")).unwrap(), "abc-abc-abc");
     assert!(!document.to_string().contains("abc-abc-abc"));
     assert_eq!(home.run(&["list", "--json"]).ends(0).json()["plugins"][0]["name"], "my-notes");
-    // Once more: it is there.
+    // Once more: it is there. With another key it is another account.
     assert!(states(&home.import(&["cursor", "--yes"], 0)).contains(&("My Notes".to_owned(), "known".to_owned())));
+    home.client(".cursor/mcp.json", &servers.to_string().replace("abc-abc-abc", "def-def-def"));
+    let other = home.import(&["cursor", "--yes"], 0);
+    assert_eq!(other["servers"][0]["plugin"], "my-notes-2", "{other}");
+    assert_eq!(fs::read_to_string(home.config("secrets/my-notes-2/NOTES_TOKEN")).unwrap(), "def-def-def");
+    assert_eq!(fs::read_to_string(home.config("secrets/my-notes/NOTES_TOKEN")).unwrap(), "abc-abc-abc");
 }
 
 #[test]
