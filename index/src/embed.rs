@@ -10,10 +10,9 @@ pub trait Embedder: Send + Sync {
     fn dimension(&self) -> usize;
     /// The vector of a request. On the request path: fails rather than waits long.
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError>;
-    /// The cosine below which a tool that shares no word with a request is no answer to it. A request without a single word of
-    /// the catalog must be twice as near: what little it shares with anything is chance.
+    /// The cosine below which a tool that shares no word with a request is no answer to it.
     fn floor(&self) -> f32 {
-        0.15
+        0.1
     }
     /// The vectors of tools' texts, in order. Off the request path: may take seconds.
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;

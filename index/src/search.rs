@@ -17,6 +17,8 @@ use crate::vectors::{Quantized, VectorTable};
 const MAX_QUERY_BYTES: usize = 4096;
 /// Most hits an answer holds.
 const MAX_HITS: usize = 1000;
+/// How much nearer a tool must be to a request without a single word of the catalog: what that shares with anything may be chance.
+const WORDLESS: f32 = 2.0;
 /// The whole request's share when it was taken apart; the best clause has the rest.
 const WHOLE_SHARE: f32 = 0.5;
 
@@ -174,7 +176,7 @@ impl ToolIndex {
             let lexical = self.by_words(text, depth, gate);
             match by_meaning.as_ref().and_then(|lists| lists.get(at)) {
                 Some(dense) => {
-                    let floor = if lexical.is_empty() { 2.0 * floor } else { floor };
+                    let floor = if lexical.is_empty() { WORDLESS * floor } else { floor };
                     fuse(&lexical, dense, dense_weight(self.tools), floor, has_vector)
                 }
                 None => lexical_only(&lexical),

@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use crate::embed::EmbedError;
 
+/// Components multiplied in one go: short enough that the compiler unrolls the block and vectorises it. Longer blocks and one
+/// plain loop were measured to take half as long again.
+const BLOCK: usize = 32;
+
 /// A unit vector in 8-bit steps: component ≈ `steps[i] × scale`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantized {
@@ -95,15 +99,14 @@ impl VectorTable {
     }
 }
 
-/// Blocks of 32 keep the inner loop free of a tail, which is what lets it vectorise.
 fn dot(a: &[i16], b: &[i16]) -> i32 {
-    let (a_blocks, a_rest) = a.as_chunks::<32>();
-    let (b_blocks, b_rest) = b.as_chunks::<32>();
+    let (a_blocks, a_rest) = a.as_chunks::<BLOCK>();
+    let (b_blocks, b_rest) = b.as_chunks::<BLOCK>();
     let blocks: i32 = a_blocks.iter().zip(b_blocks).map(|(a, b)| dot_block(a, b)).sum();
     let rest: i32 = a_rest.iter().zip(b_rest).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
     blocks + rest
 }
 
-fn dot_block(a: &[i16; 32], b: &[i16; 32]) -> i32 {
+fn dot_block(a: &[i16; BLOCK], b: &[i16; BLOCK]) -> i32 {
     a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
 }

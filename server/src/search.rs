@@ -87,6 +87,9 @@ pub struct FoundTool {
     /// Hints about effects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<Value>,
+    /// Other served tools of the same name, words and arguments: what one says of itself, they all say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Arguments of the tool's first example.
     #[serde(skip)]
     pub example: Option<Map<String, Value>>,
@@ -130,9 +133,19 @@ impl Host {
             end -= 1;
         }
         let query = request.query.get(..end).unwrap_or_default();
-        let hits = self.retrieval.search(query, request.limit.clamp(1, MAX_LIMIT), &accept);
-        let tools =
-            hits.iter().filter_map(|hit| catalog.tool(&hit.id).map(|tool| describe(tool, hit.score, request.detail))).collect();
+        let limit = request.limit.clamp(1, MAX_LIMIT);
+        // Twins take places in the index's answer that they give back here.
+        let hits = self.retrieval.search(query, limit * 2, &accept);
+        let mut distinct: Vec<(&ServedTool, FoundTool)> = Vec::with_capacity(limit);
+        for (tool, score) in hits.iter().filter_map(|hit| Some((catalog.tool(&hit.id)?, hit.score))) {
+            let twin = distinct.iter().position(|(first, _)| twins(first, tool));
+            if let Some((_, found)) = twin.and_then(|at| distinct.get_mut(at)) {
+                found.also.push(tool.name.to_string());
+            } else if distinct.len() < limit {
+                distinct.push((tool, describe(tool, score, request.detail)));
+            }
+        }
+        let tools = distinct.into_iter().map(|(_, found)| found).collect();
         let total = catalog.tools.iter().filter(|tool| lets(tool)).count();
         SearchReply { tools, total, mode: self.retrieval.mode() }
     }
@@ -159,6 +172,18 @@ impl Host {
     }
 }
 
+/// The same tool of two plugins, as far as can be told from outside. A tool without a description says too little to be another's twin.
+fn twins(one: &ServedTool, other: &ServedTool) -> bool {
+    let words = |tool: &ServedTool| -> Vec<String> {
+        let text = tool.wire.description.as_deref().unwrap_or_default();
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    };
+    one.spec.name.as_str().eq_ignore_ascii_case(other.spec.name.as_str())
+        && one.wire.input_schema == other.wire.input_schema
+        && !words(one).is_empty()
+        && words(one) == words(other)
+}
+
 pub(crate) fn describe(tool: &ServedTool, score: f32, detail: Detail) -> FoundTool {
     let full = detail == Detail::Full;
     let wire = &tool.wire;
@@ -175,6 +200,7 @@ pub(crate) fn describe(tool: &ServedTool, score: f32, detail: Detail) -> FoundTo
         input_schema: full.then(|| (*wire.input_schema).clone()),
         output_schema: wire.output_schema.as_deref().filter(|_| full).cloned(),
         annotations: if full { serde_json::to_value(&wire.annotations).ok() } else { None },
+        also: Vec::new(),
         example: tool.spec.examples.iter().find_map(|example| example.args.clone()),
         read_only: tool.read_only(),
     }

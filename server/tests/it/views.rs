@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     server::{Caller, Detail, Filters, SearchRequest, View},
-    support::{Bench, Home, connect, error_text, host, text_plugin, texts, tokens, tool_names, web},
+    support::{Bench, Home, connect, error_text, host, text_plugin, texts, tokens, tool, tool_names, web},
 };
 
 #[tokio::test]
@@ -77,6 +77,30 @@ async fn search_takes_a_detail_a_limit_and_filters() {
     assert_eq!(host.search(search(Detail::Full, Filters::default(), 1)).await.tools.len(), 1);
     let reply = host.search(search(Detail::Full, Filters { capability: Some("flying".into()), ..Filters::default() }, 5)).await;
     assert_eq!((reply.tools.len(), reply.total), (0, 0));
+}
+
+/// Two servers of one thing: the model reads it once, and is told that there is another.
+#[tokio::test]
+async fn a_tool_that_two_plugins_have_is_shown_once_and_both_are_named() {
+    let home = Home::new();
+    let tools = |description: &str, other: &str| format!("mcps:\n{}{}", tool("count", description), tool("other", other));
+    home.plugin("one", &tools("Count the words of a text", "Count the letters of a text"));
+    home.plugin("two", &tools("Count the words, of a text.", "Count the lines of a text"));
+    let host = host(home.settings(), &Bench::texts()).await;
+    let search = |limit, caller| SearchRequest {
+        query: "count words".into(),
+        limit,
+        detail: Detail::Names,
+        filters: Filters::default(),
+        caller,
+    };
+    let reply = host.search(search(2, Caller::local())).await;
+    let names: Vec<&str> = reply.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let twin = if names[0] == "one__count" { "two__count" } else { "one__count" };
+    assert!(names.len() == 2 && names[0].ends_with("__count"), "{names:?}");
+    assert_eq!(reply.tools[0].also, [twin]);
+    assert!(reply.tools[1].also.is_empty() && names[1].ends_with("__other"), "one name is not enough: {names:?}");
+    assert_eq!(host.search(search(5, Caller::local())).await.tools.len(), 3);
 }
 
 #[tokio::test]
