@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -28,8 +29,8 @@ pub(crate) struct Program {
     pub(crate) is_launcher: bool,
 }
 
-/// Finds a program. Named without a folder it is looked for on the search path; a path must be one that the plugin may use anyway, or a
-/// manifest could have any file of the host read as a program.
+/// Finds a program. Named without a folder it is looked for on the search path; a path must be one that the plugin may use anyway, or be a
+/// program: else a manifest could have any file of the host mounted as one.
 ///
 /// # Errors
 /// It is not there, or not the plugin's to use.
@@ -54,9 +55,9 @@ fn named(name: &str, plugin: &Plugin, allowed: &Allowed, search_path: &[PathBuf]
     let plain = !path.components().any(|part| matches!(part, std::path::Component::ParentDir));
     let granted = allowed.powers.values().flat_map(|scope| &scope.folders);
     let inside = path.starts_with(&plugin.root) || search_path.iter().chain(granted).any(|folder| path.starts_with(folder));
-    if !plain || !inside {
+    if !plain || !(inside || is_program(&path)) {
         let refused = format!(
-            "the program `{name}` lies neither in the plugin's folder, nor on the host's search path, nor in a granted folder"
+            "`{name}` is no program, and lies neither in the plugin's folder, nor on the host's search path, nor in a granted folder"
         );
         return Err(ToolFailure::new(FailureKind::LoadFailed, refused)
             .with_hint("the manifest can declare `file_system_read` for its folder, and the operator can grant it"));
@@ -65,6 +66,14 @@ fn named(name: &str, plugin: &Plugin, allowed: &Allowed, search_path: &[PathBuf]
         return Err(ToolFailure::new(FailureKind::LoadFailed, format!("the program `{name}` does not exist")));
     }
     Ok(path)
+}
+
+/// Whether a file is meant to be run: executable, and a binary or a script that names its interpreter.
+fn is_program(path: &Path) -> bool {
+    let executable = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0);
+    let mut start = [0; 4];
+    let read = executable.then(|| fs::File::open(path).and_then(|mut file| file.read(&mut start)).ok()).flatten();
+    read.is_some_and(|length| start.starts_with(b"\x7fELF") || (length > 2 && start.starts_with(b"#!")))
 }
 
 /// What must be readable for a program to run: itself, its installation where it has one of its own, and its interpreter's.
@@ -151,6 +160,24 @@ mod tests {
         assert!(mounted(&mounts, &root.join("home/lib/node_modules/npm/package.json")));
         assert!(mounted(&mounts, Path::new("/usr/bin/env")));
         assert!(!mounted(&mounts, &root.join("home/.ssh/id")));
+    }
+
+    #[test]
+    fn a_file_is_a_program_by_its_mode_and_its_first_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text, mode, expected) in [
+            ("binary", "\x7fELF\u{2}", 0o755, true),
+            ("script", "#!/bin/sh\n", 0o755, true),
+            ("kept", "#!/bin/sh\n", 0o600, false),
+            ("key", "-----BEGIN", 0o755, false),
+            ("empty", "", 0o755, false),
+        ] {
+            let path = root.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_program(&path), expected, "{name}");
+        }
+        assert!(!is_program(root.path()));
     }
 
     #[test]
