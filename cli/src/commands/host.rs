@@ -138,7 +138,22 @@ pub(crate) fn mcp_executor(settings: &Settings, level: Level) -> Outcome<McpExec
     told.package_environment.retain(|(name, _)| {
         name != "HOME" && !name.starts_with("XDG_") && !crate::upstream::secretive::is_secret(name, "a secret")
     });
+    told.package_environment
+        .extend(npm_registry(&told.package_environment).map(|address| ("npm_config_registry".to_owned(), address)));
     McpExecutor::new(told).map_err(|error| Failure::new(Exit::Internal, "internal", error.to_string()))
+}
+
+/// The registry that npm is told of in the user's or the machine's file, which a launcher in its walls does not see. Its keys stay where they are.
+fn npm_registry(given: &[(String, String)]) -> Option<String> {
+    if given.iter().any(|(name, _)| name.eq_ignore_ascii_case("npm_config_registry")) {
+        return None;
+    }
+    let files = [env::home_dir().map(|home| home.join(".npmrc")), Some(PathBuf::from("/etc/npmrc"))];
+    files.into_iter().flatten().filter_map(|file| std::fs::read_to_string(file).ok()).find_map(|text| {
+        let address =
+            text.lines().find_map(|line| line.trim().strip_prefix("registry")?.trim_start().strip_prefix('='))?.trim().to_owned();
+        (address.starts_with("http") && !address.contains('@')).then_some(address)
+    })
 }
 
 /// Where programs are looked for. A relative entry would look wherever this program happens to be started.

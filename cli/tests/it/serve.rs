@@ -163,3 +163,19 @@ fn wait(mut so: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_server_that_is_added_appears_without_a_restart_and_goes_when_it_is_removed() {
+    let home = Home::new();
+    let folder = home.server("notes", &crate::upstream::benign());
+    let mut client = Client::start(&home, &[]);
+    let listed = |client: &mut Client| client.tools().contains(&"notes__list_notes".to_owned());
+    assert!(!listed(&mut client));
+    home.add("notes", &[], &folder, &[]).ends(0);
+    wait(|| listed(&mut client));
+    let called = client.ask("tools/call", json!({"name": "notes__list_notes", "arguments": {}}));
+    assert!(called.to_string().contains("list_notes") && called["result"]["isError"] != true, "{called}");
+    home.run(&["remove", "notes"]).ends(0);
+    wait(|| !listed(&mut client));
+    client.end();
+}

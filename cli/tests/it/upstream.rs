@@ -57,7 +57,7 @@ impl Home {
         data
     }
 
-    fn add(&self, name: &str, more: &[&str], folder: &Path, args: &[&str]) -> crate::run::Run {
+    pub(crate) fn add(&self, name: &str, more: &[&str], folder: &Path, args: &[&str]) -> crate::run::Run {
         let script = folder.join("upstream.py").display().to_string();
         let offered = folder.join("offered.json").display().to_string();
         let command = [&["--", python(), &script, &offered], args].concat();
@@ -320,4 +320,26 @@ fn a_server_at_an_address_is_reached_with_its_header_and_no_other_host() {
     assert!(called.contains("list_notes"), "{called}");
     drop(server.stdin.take());
     server.wait().unwrap();
+}
+
+#[test]
+fn a_server_of_a_plugins_folder_waits_for_its_approval() {
+    let home = Home::new();
+    let folder = home.server("notes", &benign());
+    let command = json!([python(), folder.join("upstream.py"), folder.join("offered.json")]);
+    let manifest = format!(
+        "name: mine\nversion: 1.0.0\ndescription: Mine\nruntime: mcp\nfilesystem: {{read: [\"$data\"]}}\nmcp: {{command: {command}}}\n"
+    );
+    home.plugin("mine", &manifest, "");
+    // Not without its grant: it would not be started with less than it was approved with.
+    assert_eq!(home.run(&["approve", "mine", "--yes", "--json"]).ends(4).json()["error"]["code"], "server.not_allowed");
+    home.run(&["grant", "mine", &format!("file_system_read={}", folder.display()), "--yes"]).ends(0);
+    let listed = home.run(&["list", "--json"]).ends(0).json();
+    let remedy = listed["plugins"][0]["reasons"][0]["remedy"].as_str().unwrap();
+    assert!(remedy.starts_with("pegboard approve mine"), "{listed}");
+    home.run(&["approve", "mine", "--yes"]).ends(0);
+    assert_eq!(home.run(&["list", "--json"]).ends(0).json()["plugins"][0]["state"], "served");
+    // Another command is another server.
+    home.plugin("mine", &manifest.replace("offered.json\"]", "offered.json\", \"x\"]"), "");
+    assert_eq!(home.run(&["list", "--json"]).ends(0).json()["plugins"][0]["state"], "withheld");
 }
