@@ -57,7 +57,7 @@ fn named(name: &str, plugin: &Plugin, allowed: &Allowed, search_path: &[PathBuf]
     let inside = path.starts_with(&plugin.root) || search_path.iter().chain(granted).any(|folder| path.starts_with(folder));
     if !plain || !(inside || is_program(&path)) {
         let refused = format!(
-            "`{name}` is no program, and lies neither in the plugin's folder, nor on the host's search path, nor in a granted folder"
+            "`{name}` does not exist or is no program, and lies neither in the plugin's folder, nor on the host's search path, nor in a granted folder"
         );
         return Err(ToolFailure::new(FailureKind::LoadFailed, refused)
             .with_hint("the manifest can declare `file_system_read` for its folder, and the operator can grant it"));
