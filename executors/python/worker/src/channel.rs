@@ -56,7 +56,7 @@ pub(crate) fn send(socket: c_int, message: &[u8], fds: &[c_int]) -> io::Result<(
     header.msg_iovlen = 1;
     if !fds.is_empty() {
         let fds = &fds[..fds.len().min(MAX_FDS)];
-        let bytes = (fds.len() * mem::size_of::<c_int>()) as u32;
+        let bytes = mem::size_of_val(fds) as u32;
         header.msg_control = control.as_mut_ptr().cast();
         // SAFETY: CMSG_SPACE only computes.
         header.msg_controllen = unsafe { libc::CMSG_SPACE(bytes) } as usize;
