@@ -21,12 +21,13 @@ use crate::{
 };
 
 /// Variables of the user's that decide where packages come from; uv and pip get these and no others.
-const PACKAGE_VARIABLES: [&str; 18] = [
+const PACKAGE_VARIABLES: [&str; 19] = [
     "ALL_PROXY",
     "HOME",
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NETRC",
+    "NODE_EXTRA_CA_CERTS",
     "NO_PROXY",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_DIR",
@@ -138,22 +139,30 @@ pub(crate) fn mcp_executor(settings: &Settings, level: Level) -> Outcome<McpExec
     told.package_environment.retain(|(name, _)| {
         name != "HOME" && !name.starts_with("XDG_") && !crate::upstream::secretive::is_secret(name, "a secret")
     });
-    told.package_environment
-        .extend(npm_registry(&told.package_environment).map(|address| ("npm_config_registry".to_owned(), address)));
+    let npm = npm_settings(&told.package_environment);
+    told.package_environment.extend(npm);
     McpExecutor::new(told).map_err(|error| Failure::new(Exit::Internal, "internal", error.to_string()))
 }
 
-/// The registry that npm is told of in the user's or the machine's file, which a launcher in its walls does not see. Its keys stay where they are.
-fn npm_registry(given: &[(String, String)]) -> Option<String> {
-    if given.iter().any(|(name, _)| name.eq_ignore_ascii_case("npm_config_registry")) {
-        return None;
-    }
+/// The registry, and the certificates to trust it by, that npm is told of in the user's or the machine's file, which a launcher in its walls
+/// does not see. Its keys stay where they are.
+fn npm_settings(given: &[(String, String)]) -> Vec<(String, String)> {
     let files = [env::home_dir().map(|home| home.join(".npmrc")), Some(PathBuf::from("/etc/npmrc"))];
-    files.into_iter().flatten().filter_map(|file| std::fs::read_to_string(file).ok()).find_map(|text| {
-        let address =
-            text.lines().find_map(|line| line.trim().strip_prefix("registry")?.trim_start().strip_prefix('='))?.trim().to_owned();
-        (address.starts_with("http") && !address.contains('@')).then_some(address)
-    })
+    let texts: Vec<String> = files.into_iter().flatten().filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+    let fits = |key: &str, value: &str| match key {
+        "cafile" => value.starts_with('/'),
+        _ => value.starts_with("http") && !value.contains('@'),
+    };
+    let setting = |key: &str| {
+        let lines = texts.iter().flat_map(|text| text.lines());
+        let mut values = lines.filter_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('='));
+        values.find(|value| fits(key, value.trim())).map(|value| value.trim().to_owned())
+    };
+    ["registry", "cafile"]
+        .into_iter()
+        .filter(|key| !given.iter().any(|(name, _)| name.eq_ignore_ascii_case(&format!("npm_config_{key}"))))
+        .filter_map(|key| Some((format!("npm_config_{key}"), setting(key)?)))
+        .collect()
 }
 
 /// Where programs are looked for. A relative entry would look wherever this program happens to be started.
