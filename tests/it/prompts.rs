@@ -42,7 +42,9 @@ fn answered(home: &Home, arguments: &[&str], answer: &str) -> Result<(ExitStatus
 fn granted(home: &Home) -> Result<bool> {
     let output = home.run(&["grants", "--json"])?;
     let document: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    Ok(document["grants"].as_array().is_some_and(|grants| grants.iter().any(|grant| grant["powers"][0]["power"] == "file_system_read")))
+    Ok(document["grants"]
+        .as_array()
+        .is_some_and(|grants| grants.iter().any(|grant| grant["powers"][0]["power"] == "file_system_read")))
 }
 
 #[test]

@@ -26,6 +26,9 @@ use crate::{
     secrets,
 };
 
+/// What the scripts that launchers install call before they reach their interpreter.
+const LAUNCHER_PROGRAMS: [&str; 6] =
+    ["/bin/sh", "/usr/bin/env", "/usr/bin/dirname", "/usr/bin/realpath", "/usr/bin/readlink", "/usr/bin/uname"];
 /// Users of servers, when the host is root: this and the `SPAN` that follow. Apart from those of Python plugins.
 const FIRST_UID: u32 = 260_000;
 const SPAN: u32 = 60_000;
@@ -250,7 +253,7 @@ fn mounts(program: &Program, plugin: &Plugin, allowed: &Allowed, network: bool) 
     mounts.extend(program.mounts.iter().cloned());
     // Launchers start what they installed through a shell.
     if program.is_launcher {
-        mounts.extend(["/bin/sh", "/usr/bin/env"].map(Mount::system_if_present));
+        mounts.extend(LAUNCHER_PROGRAMS.map(Mount::system_if_present));
     }
     // To start processes is to start the host's programs; without the power only the server's own installation is there.
     if allowed.powers.contains_key(&Permission::ProcessSpawn) {

@@ -17,6 +17,8 @@ use sandbox::Mount;
 const PARTS: [&str; 5] = ["bin", "lib", "lib64", "libexec", "pyvenv.cfg"];
 /// Prefixes that are the host's; their libraries are mounted for everybody.
 const SHARED: [&str; 3] = ["/", "/usr", "/usr/local"];
+/// How many of the host's Python interpreters a launcher sees.
+const MAX_PYTHONS: usize = 4;
 /// How many interpreters may stand behind one another.
 const MAX_SHEBANGS: usize = 3;
 
@@ -40,6 +42,13 @@ pub(crate) fn find(name: &str, plugin: &Plugin, allowed: &Allowed, search_path: 
     needs(&path, search_path, &mut mounts, 0);
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_launcher = matches!(file, "npx" | "npm" | "uvx" | "uv" | "pipx" | "pnpm" | "bunx" | "bun" | "deno");
+    // Without an interpreter of the host's they would download one; that of a virtual environment does not do.
+    if matches!(file, "uvx" | "uv" | "pipx") {
+        let found = search_path.iter().map(|folder| folder.join("python3")).filter(|path| path.is_file());
+        for python in found.take(MAX_PYTHONS) {
+            needs(&python, search_path, &mut mounts, 0);
+        }
+    }
     Ok(Program { path, mounts, is_launcher })
 }
 
