@@ -4,6 +4,7 @@
 
 mod fake;
 mod frame;
+mod kept;
 mod outcome;
 
 use std::{sync::Arc, time::Instant};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use fake::ScriptedExecutor;
 pub use frame::{Frame, HostAnswer, HostRequest, LogLevel};
+pub use kept::{KeepLimits, Kept, KeptPlugins};
 pub use outcome::{Content, FailureKind, ToolFailure, ToolOutcome, ToolOutput};
 
 /// What goes in beside the call, and the way back while it runs.

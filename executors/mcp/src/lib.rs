@@ -22,19 +22,13 @@ mod supervisor;
 mod web;
 mod wire;
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
-use executor_api::{CallIo, Executor, FailureKind, Observer, PluginState, ToolFailure, ToolOutcome};
+use executor_api::{CallIo, Executor, FailureKind, KeepLimits, KeptPlugins, Observer, PluginState, ToolFailure, ToolOutcome};
 use futures::future::BoxFuture;
 use manifest_schema::ToolSpec;
 use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
 use sandbox::cgroup::Cgroups;
-use tokio_util::sync::CancellationToken;
 
 pub use inspection::{Inspection, Offered, ServerIdentity};
 pub use settings::McpSettings;
@@ -68,9 +62,7 @@ pub struct McpExecutor {
 
 struct Inner {
     parts: Arc<Parts>,
-    plugins: Mutex<HashMap<String, Arc<Supervisor>>>,
-    sweeping: Mutex<bool>,
-    stopping: CancellationToken,
+    plugins: Arc<KeptPlugins<Supervisor>>,
 }
 
 impl std::fmt::Debug for McpExecutor {
@@ -88,12 +80,8 @@ impl McpExecutor {
         let cache = settings.cache.join("upstream");
         std::fs::create_dir_all(&cache).map_err(|source| StartError::Cache { path: cache.display().to_string(), source })?;
         let parts = Parts { groups: Cgroups::open_here(), settings, observer: std::sync::OnceLock::new() };
-        let inner = Inner {
-            parts: Arc::new(parts),
-            plugins: Mutex::default(),
-            sweeping: Mutex::new(false),
-            stopping: CancellationToken::new(),
-        };
+        let limits = KeepLimits { warm: parts.settings.servers, idle: parts.settings.idle, sweep: SWEEP };
+        let inner = Inner { parts: Arc::new(parts), plugins: KeptPlugins::new(limits) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -127,75 +115,9 @@ impl McpExecutor {
 }
 
 impl Inner {
-    fn plugins(&self) -> MutexGuard<'_, HashMap<String, Arc<Supervisor>>> {
-        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The supervisor of exactly this manifest with exactly these powers; a server of anything else is ended first.
-    async fn supervisor(self: &Arc<Self>, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> Arc<Supervisor> {
-        self.sweep();
-        let name = plugin.manifest.name.as_str();
-        let (current, old) = {
-            let mut plugins = self.plugins();
-            match plugins.get(name) {
-                Some(supervisor) if supervisor.fits(plugin, allowed) => (Arc::clone(supervisor), None),
-                _ => {
-                    let new = Arc::new(Supervisor::new(Arc::clone(plugin), Arc::clone(allowed), Arc::clone(&self.parts)));
-                    let old = plugins.insert(name.to_owned(), Arc::clone(&new));
-                    (new, old)
-                }
-            }
-        };
-        if let Some(old) = old {
-            old.stop().await;
-        }
-        self.make_room(name).await;
-        current
-    }
-
-    /// Ends the server that was used longest ago when too many are warm.
-    async fn make_room(&self, newcomer: &str) {
-        let victim = {
-            let plugins = self.plugins();
-            if plugins.get(newcomer).is_some_and(|supervisor| supervisor.is_warm()) {
-                return;
-            }
-            let warm: Vec<&Arc<Supervisor>> = plugins.values().filter(|supervisor| supervisor.is_warm()).collect();
-            if warm.len() < self.parts.settings.servers {
-                return;
-            }
-            warm.into_iter().max_by_key(|supervisor| supervisor.idle()).map(Arc::clone)
-        };
-        if let Some(victim) = victim {
-            victim.stop().await;
-        }
-    }
-
-    /// Ends idle servers, from a task that starts with the first call.
-    fn sweep(self: &Arc<Self>) {
-        let mut sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *sweeping, true) {
-            return;
-        }
-        let inner = Arc::downgrade(self);
-        let (stopping, idle) = (self.stopping.clone(), self.parts.settings.idle);
-        drop(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(SWEEP.min(idle).max(Duration::from_millis(10)));
-            loop {
-                tokio::select! {
-                    _ = tick.tick() => {}
-                    () = stopping.cancelled() => return,
-                }
-                let Some(inner) = inner.upgrade() else { return };
-                let tired: Vec<Arc<Supervisor>> = {
-                    let plugins = inner.plugins();
-                    plugins.values().filter(|supervisor| supervisor.is_warm() && supervisor.idle() > idle).cloned().collect()
-                };
-                for supervisor in tired {
-                    supervisor.stop().await;
-                }
-            }
-        }));
+    async fn supervisor(&self, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> Arc<Supervisor> {
+        let make = || Supervisor::new(Arc::clone(plugin), Arc::clone(allowed), Arc::clone(&self.parts));
+        self.plugins.get(plugin, allowed, make).await
     }
 }
 
@@ -216,12 +138,7 @@ impl Executor for McpExecutor {
     }
 
     fn retire(&self, plugin: &str) -> BoxFuture<'_, ()> {
-        let old = self.inner.plugins().remove(plugin);
-        Box::pin(async move {
-            if let Some(old) = old {
-                old.stop().await;
-            }
-        })
+        self.inner.plugins.retire(plugin)
     }
 
     /// A server is one for all callers: nothing of it belongs to a session.
@@ -234,7 +151,7 @@ impl Executor for McpExecutor {
     }
 
     fn states(&self) -> Vec<PluginState> {
-        self.inner.plugins().values().map(|supervisor| supervisor.state()).collect()
+        self.inner.plugins.states()
     }
 
     fn observe(&self, observer: Observer) {
@@ -244,10 +161,6 @@ impl Executor for McpExecutor {
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.inner.stopping.cancel();
-            let all: Vec<Arc<Supervisor>> = self.inner.plugins().drain().map(|(_, supervisor)| supervisor).collect();
-            futures::future::join_all(all.iter().map(|supervisor| supervisor.stop())).await;
-        })
+        Box::pin(self.inner.plugins.shutdown())
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use executor_api::{CallIo, FailureKind, Observation, PluginState, ToolFailure, ToolOutcome};
+use futures::future::BoxFuture;
 use policy::{Allowed, PermittedCall, Plugin};
 
 use crate::{
@@ -69,12 +70,6 @@ impl Supervisor {
             silent: AtomicU32::new(0),
             shown: Mutex::default(),
         }
-    }
-
-    /// Whether the server fits what is served now.
-    pub(crate) fn fits(&self, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> bool {
-        (Arc::ptr_eq(&self.plugin, plugin) || (self.plugin.content == plugin.content && self.plugin.root == plugin.root))
-            && (Arc::ptr_eq(&self.allowed, allowed) || self.allowed == *allowed)
     }
 
     /// Runs one call to its end.
@@ -274,27 +269,6 @@ impl Supervisor {
         });
     }
 
-    /// Ends the server.
-    pub(crate) async fn stop(&self) {
-        // Taken first, so that the end is no crash.
-        let server = self.current.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(server) = server {
-            server.stop(ToolFailure::new(FailureKind::Unavailable, "the server was ended").with_hint("try again")).await;
-        }
-    }
-
-    pub(crate) fn is_warm(&self) -> bool {
-        self.current().is_some()
-    }
-
-    /// How long nobody has called; nothing while a call runs.
-    pub(crate) fn idle(&self) -> Duration {
-        if self.running.load(Ordering::Acquire) > 0 {
-            return Duration::ZERO;
-        }
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
     fn touch(&self) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -306,8 +280,42 @@ impl Supervisor {
     fn shown(&self) -> Shown {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
 
-    pub(crate) fn state(&self) -> PluginState {
+/// What the executor asks of it.
+impl executor_api::Kept for Supervisor {
+    fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+
+    fn allowed(&self) -> &Arc<Allowed> {
+        &self.allowed
+    }
+
+    fn is_warm(&self) -> bool {
+        self.current().is_some()
+    }
+
+    /// How long nobody has called; nothing while a call runs.
+    fn idle(&self) -> Duration {
+        if self.running.load(Ordering::Acquire) > 0 {
+            return Duration::ZERO;
+        }
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Ends the server.
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // Taken first, so that the end is no crash.
+            let server = self.current.write().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(server) = server {
+                server.stop(ToolFailure::new(FailureKind::Unavailable, "the server was ended").with_hint("try again")).await;
+            }
+        })
+    }
+
+    fn state(&self) -> PluginState {
         let (shown, warm) = (self.shown(), self.is_warm());
         let is_address = self.plugin.manifest.mcp.as_ref().is_some_and(|server| server.url.is_some());
         let state = match (warm, shown.starting, shown.failures) {

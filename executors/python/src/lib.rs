@@ -21,17 +21,15 @@ mod trusted;
 mod zygote;
 
 use std::{
-    collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use executor_api::{CallIo, Executor, PluginState, ToolFailure, ToolOutcome};
+use executor_api::{CallIo, Executor, KeepLimits, KeptPlugins, PluginState, ToolFailure, ToolOutcome};
 use futures::future::BoxFuture;
 use manifest_schema::ToolSpec;
 use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
-use tokio_util::sync::CancellationToken;
 
 pub use environment::{Environment, EnvironmentError, Environments};
 pub use interpreter::{Interpreter, InterpreterError, Interpreters};
@@ -86,9 +84,7 @@ pub struct PythonExecutor {
 #[derive(Debug)]
 struct Inner {
     parts: Arc<Parts>,
-    plugins: Mutex<HashMap<String, Arc<Supervisor>>>,
-    sweeping: Mutex<bool>,
-    stopping: CancellationToken,
+    plugins: Arc<KeptPlugins<Supervisor>>,
 }
 
 impl PythonExecutor {
@@ -115,12 +111,8 @@ impl PythonExecutor {
             own_uids: rustix::process::geteuid().is_root(),
             settings,
         };
-        let inner = Inner {
-            parts: Arc::new(parts),
-            plugins: Mutex::default(),
-            sweeping: Mutex::new(false),
-            stopping: CancellationToken::new(),
-        };
+        let limits = KeepLimits { warm: parts.settings.zygotes, idle: parts.settings.idle, sweep: SWEEP };
+        let inner = Inner { parts: Arc::new(parts), plugins: KeptPlugins::new(limits) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -142,76 +134,9 @@ impl PythonExecutor {
 }
 
 impl Inner {
-    fn plugins(&self) -> MutexGuard<'_, HashMap<String, Arc<Supervisor>>> {
-        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The supervisor of exactly this code with exactly these powers; processes of anything else are ended first.
-    async fn supervisor(self: &Arc<Self>, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> Arc<Supervisor> {
-        self.sweep();
-        let name = plugin.manifest.name.as_str();
-        let (current, old) = {
-            let mut plugins = self.plugins();
-            match plugins.get(name) {
-                Some(supervisor) if supervisor.fits(plugin, allowed) => (Arc::clone(supervisor), None),
-                _ => {
-                    let new = Arc::new(Supervisor::new(Arc::clone(plugin), Arc::clone(allowed), Arc::clone(&self.parts)));
-                    let old = plugins.insert(name.to_owned(), Arc::clone(&new));
-                    (new, old)
-                }
-            }
-        };
-        if let Some(old) = old {
-            old.stop().await;
-        }
-        self.make_room(name).await;
-        current
-    }
-
-    /// Ends the plugin that was used longest ago when too many are warm.
-    async fn make_room(&self, newcomer: &str) {
-        let victim = {
-            let plugins = self.plugins();
-            if plugins.get(newcomer).is_some_and(|supervisor| supervisor.is_warm()) {
-                return;
-            }
-            let mut warm: Vec<&Arc<Supervisor>> = plugins.values().filter(|supervisor| supervisor.is_warm()).collect();
-            if warm.len() < self.parts.settings.zygotes {
-                return;
-            }
-            warm.sort_by_key(|supervisor| supervisor.idle());
-            warm.last().map(|supervisor| Arc::clone(supervisor))
-        };
-        if let Some(victim) = victim {
-            victim.stop().await;
-        }
-    }
-
-    /// Ends idle plugins, from a task that starts with the first call.
-    fn sweep(self: &Arc<Self>) {
-        let mut sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *sweeping, true) {
-            return;
-        }
-        let inner = Arc::clone(self);
-        drop(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(SWEEP);
-            loop {
-                tokio::select! {
-                    _ = tick.tick() => {}
-                    () = inner.stopping.cancelled() => return,
-                }
-                let warm: Vec<Arc<Supervisor>> =
-                    inner.plugins().values().filter(|supervisor| supervisor.is_warm()).cloned().collect();
-                for supervisor in warm {
-                    if supervisor.idle() > inner.parts.settings.idle {
-                        supervisor.stop().await;
-                    } else if supervisor.idle() > SWEEP {
-                        supervisor.shrink();
-                    }
-                }
-            }
-        }));
+    async fn supervisor(&self, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> Arc<Supervisor> {
+        let make = || Supervisor::new(Arc::clone(plugin), Arc::clone(allowed), Arc::clone(&self.parts));
+        self.plugins.get(plugin, allowed, make).await
     }
 }
 
@@ -232,19 +157,13 @@ impl Executor for PythonExecutor {
     }
 
     fn retire(&self, plugin: &str) -> BoxFuture<'_, ()> {
-        let old = self.inner.plugins().remove(plugin);
-        Box::pin(async move {
-            if let Some(old) = old {
-                old.stop().await;
-            }
-        })
+        self.inner.plugins.retire(plugin)
     }
 
     fn end_session(&self, session: &SessionId) -> BoxFuture<'_, ()> {
         let session = session.clone();
         Box::pin(async move {
-            let all: Vec<Arc<Supervisor>> = self.inner.plugins().values().cloned().collect();
-            for supervisor in all {
+            for supervisor in self.inner.plugins.all() {
                 supervisor.end_session(&session).await;
             }
         })
@@ -255,17 +174,13 @@ impl Executor for PythonExecutor {
     }
 
     fn states(&self) -> Vec<PluginState> {
-        self.inner.plugins().values().map(|supervisor| supervisor.state()).collect()
+        self.inner.plugins.states()
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.inner.stopping.cancel();
             self.inner.parts.settings.stop.store(true, Ordering::Relaxed);
-            let all: Vec<Arc<Supervisor>> = self.inner.plugins().drain().map(|(_, supervisor)| supervisor).collect();
-            for supervisor in all {
-                supervisor.stop().await;
-            }
+            self.inner.plugins.shutdown().await;
         })
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use executor_api::{CallIo, FailureKind, PluginState, ToolFailure, ToolOutcome};
+use futures::future::BoxFuture;
 use manifest_schema::{Isolation, Permission, ToolSpec};
 use policy::{Allowed, PermittedCall, Plugin, SessionId};
 
@@ -103,12 +104,6 @@ impl Supervisor {
             used: Mutex::new(Instant::now()),
             ids: AtomicU64::new(1),
         }
-    }
-
-    /// Whether the processes fit what is served now.
-    pub(crate) fn fits(&self, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> bool {
-        (Arc::ptr_eq(&self.plugin, plugin) || (self.plugin.content == plugin.content && self.plugin.root == plugin.root))
-            && (Arc::ptr_eq(&self.allowed, allowed) || self.allowed == *allowed)
     }
 
     /// Runs one call to its end.
@@ -415,39 +410,6 @@ impl Supervisor {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// How long since the last call.
-    pub(crate) fn idle(&self) -> Duration {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    /// Whether processes are there.
-    pub(crate) fn is_warm(&self) -> bool {
-        self.warm.read().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Gives back what growth ordered.
-    pub(crate) fn shrink(&self) {
-        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for child in warm.iter().flat_map(|warm| warm.pool.shrink()) {
-            drop(child);
-        }
-    }
-
-    /// Ends every process. Kept children get a moment for `cleanup`.
-    pub(crate) async fn stop(&self) {
-        let _life = self.life.lock().await;
-        let warm = self.warm.write().unwrap_or_else(PoisonError::into_inner).take();
-        let kept: Vec<Kept> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, kept)| kept).collect();
-        for place in kept {
-            let child = place.try_lock().ok().and_then(|mut place| place.take());
-            if let Some((child, _)) = child {
-                child.dismiss(CLEANUP_GRACE).await;
-            }
-        }
-        let Some(warm) = warm else { return };
-        self.close(&warm, &ToolFailure::new(FailureKind::Unavailable, "the plugin is being stopped"));
-    }
-
     /// Ends the child kept for a session.
     pub(crate) async fn end_session(&self, session: &SessionId) {
         let place = self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&Key::Session(session.clone()));
@@ -477,9 +439,56 @@ impl Supervisor {
     fn schemaless(&self) -> Vec<&str> {
         self.plugin.manifest.mcps.iter().filter(|tool| tool.args_schema.is_none()).map(|tool| tool.name.as_str()).collect()
     }
+}
+
+/// What the executor asks of it.
+impl executor_api::Kept for Supervisor {
+    fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+
+    fn allowed(&self) -> &Arc<Allowed> {
+        &self.allowed
+    }
+
+    /// Whether processes are there.
+    fn is_warm(&self) -> bool {
+        self.warm.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// How long since the last call.
+    fn idle(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Gives back what growth ordered.
+    fn shrink(&self) {
+        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for child in warm.iter().flat_map(|warm| warm.pool.shrink()) {
+            drop(child);
+        }
+    }
+
+    /// Ends every process. Kept children get a moment for `cleanup`.
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let _life = self.life.lock().await;
+            let warm = self.warm.write().unwrap_or_else(PoisonError::into_inner).take();
+            let kept: Vec<Kept> =
+                self.kept.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, kept)| kept).collect();
+            for place in kept {
+                let child = place.try_lock().ok().and_then(|mut place| place.take());
+                if let Some((child, _)) = child {
+                    child.dismiss(CLEANUP_GRACE).await;
+                }
+            }
+            let Some(warm) = warm else { return };
+            self.close(&warm, &ToolFailure::new(FailureKind::Unavailable, "the plugin is being stopped"));
+        })
+    }
 
     /// What runs now.
-    pub(crate) fn state(&self) -> PluginState {
+    fn state(&self) -> PluginState {
         let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone();
         let life = self.life.try_lock();
         let backing_off = life.as_ref().is_ok_and(|life| life.retry_at.is_some_and(|at| at > Instant::now()));
