@@ -2,6 +2,8 @@
 //!
 //! What a call is and whether it may happen was decided before; how a jail is built is in `jail`.
 
+mod kept;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -11,8 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_api::{CallIo, FailureKind, PluginState, ToolFailure, ToolOutcome};
-use futures::future::BoxFuture;
+use executor_api::{CallIo, FailureKind, ToolFailure, ToolOutcome};
 use manifest_schema::{Isolation, Permission, ToolSpec};
 use policy::{Allowed, PermittedCall, Plugin, SessionId};
 
@@ -438,86 +439,6 @@ impl Supervisor {
 
     fn schemaless(&self) -> Vec<&str> {
         self.plugin.manifest.mcps.iter().filter(|tool| tool.args_schema.is_none()).map(|tool| tool.name.as_str()).collect()
-    }
-}
-
-/// What the executor asks of it.
-impl executor_api::Kept for Supervisor {
-    fn plugin(&self) -> &Arc<Plugin> {
-        &self.plugin
-    }
-
-    fn allowed(&self) -> &Arc<Allowed> {
-        &self.allowed
-    }
-
-    /// Whether processes are there.
-    fn is_warm(&self) -> bool {
-        self.warm.read().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// How long since the last call.
-    fn idle(&self) -> Duration {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    /// Gives back what growth ordered.
-    fn shrink(&self) {
-        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for child in warm.iter().flat_map(|warm| warm.pool.shrink()) {
-            drop(child);
-        }
-    }
-
-    /// Ends every process. Kept children get a moment for `cleanup`.
-    fn stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let _life = self.life.lock().await;
-            let warm = self.warm.write().unwrap_or_else(PoisonError::into_inner).take();
-            let kept: Vec<Kept> =
-                self.kept.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, kept)| kept).collect();
-            for place in kept {
-                let child = place.try_lock().ok().and_then(|mut place| place.take());
-                if let Some((child, _)) = child {
-                    child.dismiss(CLEANUP_GRACE).await;
-                }
-            }
-            let Some(warm) = warm else { return };
-            self.close(&warm, &ToolFailure::new(FailureKind::Unavailable, "the plugin is being stopped"));
-        })
-    }
-
-    /// What runs now.
-    fn state(&self) -> PluginState {
-        let warm = self.warm.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let life = self.life.try_lock();
-        let backing_off = life.as_ref().is_ok_and(|life| life.retry_at.is_some_and(|at| at > Instant::now()));
-        let failures = life.as_ref().map_or(0, |life| life.failures);
-        let state = match (&warm, &life) {
-            (Some(_), _) => "warm",
-            (None, Err(_)) => "preparing",
-            (None, Ok(life)) if life.preparing => "preparing",
-            (None, _) if backing_off && failures >= BREAKER => "broken",
-            (None, _) if backing_off => "backing_off",
-            _ => "idle",
-        };
-        let road = match warm.as_ref().map(|warm| &warm.road) {
-            Some(Road::Fork(_)) => "zygote".to_owned(),
-            Some(Road::Spawn { reason, .. }) => format!("spawn: {reason}"),
-            None => String::new(),
-        };
-        let ready = warm.as_ref().map_or(0, |warm| warm.pool.ready());
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).len();
-        PluginState {
-            plugin: self.plugin.manifest.name.to_string(),
-            state,
-            level: warm.is_some().then_some(self.parts.level),
-            road,
-            ready,
-            processes: warm.as_ref().map_or(0, |_| ready + kept + 1),
-            starts: life.as_ref().map_or(0, |life| life.starts),
-            problem: life.ok().and_then(|life| life.problem.as_ref().map(ToString::to_string)),
-        }
     }
 }
 
