@@ -8,9 +8,9 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::{BoxFuture, join_all};
@@ -37,7 +37,7 @@ pub trait Kept: Send + Sync + 'static {
     /// Whether anything of it runs.
     fn is_warm(&self) -> bool;
 
-    /// How long it has not been used.
+    /// How long it has not been used; nothing while it is (see [`Busy`]).
     fn idle(&self) -> Duration;
 
     /// Gives back what it holds beyond need. Asked now and then while it is warm and not used.
@@ -50,10 +50,52 @@ pub trait Kept: Send + Sync + 'static {
     fn state(&self) -> PluginState;
 }
 
+/// Counts the calls that run and remembers when the last one ended: what is in use is neither idle nor in anybody's way.
+#[derive(Debug)]
+pub struct Busy {
+    running: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+/// A call that runs; over when it is dropped.
+#[derive(Debug)]
+pub struct InUse<'a>(&'a Busy);
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self { running: AtomicUsize::new(0), last: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Busy {
+    /// A call begins.
+    #[must_use]
+    pub fn begin(&self) -> InUse<'_> {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        InUse(self)
+    }
+
+    /// How long no call has run; nothing while one runs.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        if self.running.load(Ordering::Acquire) > 0 {
+            return Duration::ZERO;
+        }
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct KeepLimits {
-    /// Plugins that are warm at once; one more ends the one that was used longest ago.
+    /// Plugins that are warm at once; one more ends the one that was used longest ago, unless all are in use.
     pub warm: usize,
     /// What is not used for longer is ended.
     pub idle: Duration,
@@ -140,20 +182,20 @@ impl<K: Kept> KeptPlugins<K> {
     }
 
     async fn make_room(&self, newcomer: &str) {
-        let victim = {
+        let tired: Vec<Arc<K>> = {
             let known = self.known();
             if known.get(newcomer).is_some_and(|kept| kept.is_warm()) {
                 return;
             }
-            let warm: Vec<&Arc<K>> = known.values().filter(|kept| kept.is_warm()).collect();
-            if warm.len() < self.limits.warm {
-                return;
-            }
-            warm.into_iter().max_by_key(|kept| kept.idle()).map(Arc::clone)
+            let warm = known.values().filter(|kept| kept.is_warm());
+            let surplus = (warm.clone().count() + 1).saturating_sub(self.limits.warm);
+            // One that serves a call is not ended for the sake of another: then there are too many for a while.
+            let mut resting: Vec<(Duration, &Arc<K>)> =
+                warm.map(|kept| (kept.idle(), kept)).filter(|(idle, _)| !idle.is_zero()).collect();
+            resting.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
+            resting.into_iter().take(surplus).map(|(_, kept)| Arc::clone(kept)).collect()
         };
-        if let Some(victim) = victim {
-            victim.stop().await;
-        }
+        join_all(tired.iter().map(|kept| kept.stop())).await;
     }
 
     /// Ends what is idle, from a task that starts with the first use and ends with its owner.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use fake::ScriptedExecutor;
 pub use frame::{Frame, HostAnswer, HostRequest, LogLevel};
-pub use kept::{KeepLimits, Kept, KeptPlugins};
+pub use kept::{Busy, InUse, KeepLimits, Kept, KeptPlugins};
 pub use outcome::{Content, FailureKind, ToolFailure, ToolOutcome, ToolOutput};
 
 /// What goes in beside the call, and the way back while it runs.

@@ -5,12 +5,12 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use executor_api::{CallIo, FailureKind, Observation, PluginState, ToolFailure, ToolOutcome};
+use executor_api::{Busy, CallIo, FailureKind, Observation, PluginState, ToolFailure, ToolOutcome};
 use futures::future::BoxFuture;
 use policy::{Allowed, PermittedCall, Plugin};
 
@@ -34,8 +34,7 @@ pub(crate) struct Supervisor {
     parts: Arc<Parts>,
     life: tokio::sync::Mutex<Life>,
     current: RwLock<Option<Arc<Server>>>,
-    used: Mutex<Instant>,
-    running: AtomicUsize,
+    busy: Busy,
     silent: AtomicU32,
     /// For `state`, which must not wait for a start.
     shown: Mutex<Shown>,
@@ -65,8 +64,7 @@ impl Supervisor {
             parts,
             life: tokio::sync::Mutex::default(),
             current: RwLock::default(),
-            used: Mutex::new(Instant::now()),
-            running: AtomicUsize::new(0),
+            busy: Busy::default(),
             silent: AtomicU32::new(0),
             shown: Mutex::default(),
         }
@@ -74,9 +72,7 @@ impl Supervisor {
 
     /// Runs one call to its end.
     pub(crate) async fn run(self: &Arc<Self>, call: &PermittedCall, io: &CallIo) -> ToolOutcome {
-        self.running.fetch_add(1, Ordering::AcqRel);
-        let _running = Running(self);
-        self.touch();
+        let _in_use = self.busy.begin();
         self.call(call, io).await.unwrap_or_else(ToolOutcome::Failed)
     }
 
@@ -269,10 +265,6 @@ impl Supervisor {
         });
     }
 
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
     fn show(&self, change: impl FnOnce(&mut Shown)) {
         change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -296,12 +288,8 @@ impl executor_api::Kept for Supervisor {
         self.current().is_some()
     }
 
-    /// How long nobody has called; nothing while a call runs.
     fn idle(&self) -> Duration {
-        if self.running.load(Ordering::Acquire) > 0 {
-            return Duration::ZERO;
-        }
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.busy.idle()
     }
 
     /// Ends the server.
@@ -335,15 +323,6 @@ impl executor_api::Kept for Supervisor {
             starts: shown.starts,
             problem: shown.problem,
         }
-    }
-}
-
-struct Running<'a>(&'a Supervisor);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
-        self.0.touch();
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_api::{CallIo, FailureKind, ToolFailure, ToolOutcome};
+use executor_api::{Busy, CallIo, FailureKind, ToolFailure, ToolOutcome};
 use manifest_schema::{Isolation, Permission, ToolSpec};
 use policy::{Allowed, PermittedCall, Plugin, SessionId};
 
@@ -46,7 +46,7 @@ pub(crate) struct Supervisor {
     life: tokio::sync::Mutex<Life>,
     warm: RwLock<Option<Arc<Warm>>>,
     kept: Mutex<HashMap<Key, Kept>>,
-    used: Mutex<Instant>,
+    busy: Busy,
     ids: AtomicU64,
 }
 
@@ -102,14 +102,14 @@ impl Supervisor {
             life: tokio::sync::Mutex::default(),
             warm: RwLock::default(),
             kept: Mutex::default(),
-            used: Mutex::new(Instant::now()),
+            busy: Busy::default(),
             ids: AtomicU64::new(1),
         }
     }
 
     /// Runs one call to its end.
     pub(crate) async fn run(self: &Arc<Self>, call: &PermittedCall, io: &CallIo) -> ToolOutcome {
-        self.touch();
+        let _in_use = self.busy.begin();
         let outcome = match self.plugin.manifest.isolation {
             Isolation::Call => self.run_fresh(call, io).await,
             Isolation::Worker => self.run_kept(Key::Worker, call, io).await,
@@ -119,7 +119,6 @@ impl Supervisor {
                 None => self.run_fresh(call, io).await,
             },
         };
-        self.touch();
         outcome.unwrap_or_else(ToolOutcome::Failed)
     }
 
@@ -405,10 +404,6 @@ impl Supervisor {
 
     fn queue_end(&self, io: &CallIo) -> Instant {
         io.deadline.max(Instant::now()) + self.parts.settings.start_limit
-    }
-
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Ends the child kept for a session.

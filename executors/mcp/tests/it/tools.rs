@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_question_reaches_the_caller_and_its_answer_the_server", questions),
         trial("answers_out_of_order_find_their_calls", out_of_order),
         trial("fifty_calls_at_once_share_one_server", fifty),
+        trial("fifty_servers_at_once_each_answer_and_the_room_for_warm_ones_is_kept", fifty_servers),
         trial("secrets_fill_the_environment", secrets),
         trial("the_walls_hold_and_granted_folders_are_handed_over", walls),
     ]
@@ -127,6 +128,20 @@ async fn out_of_order() {
     let (first, second) =
         tokio::join!(world.call(&server, "echo", json!({"text": "a"})), world.call(&server, "echo", json!({"text": "b"})));
     assert_eq!((first.text(), second.text()), ("a".to_owned(), "b".to_owned()));
+}
+
+async fn fifty_servers() {
+    const ROOM: usize = 8;
+    let world = World::with(|settings| settings.servers = ROOM);
+    let servers: Vec<_> = (0..50).map(|number| world.server(&format!("s{number}"), "good")).collect();
+    let calls = servers.iter().map(|server| world.call(server, "echo", json!({"text": server.plugin.manifest.name.as_str()})));
+    for (came, server) in futures::future::join_all(calls).await.iter().zip(&servers) {
+        assert_eq!(came.text(), server.plugin.manifest.name.as_str(), "ended for the sake of another");
+    }
+    // None is in use any more: the next one makes room for itself.
+    world.call(&world.server("last", "good"), "echo", json!({"text": "x"})).await.text();
+    let warm = executor_api::Executor::states(&world.executor).iter().filter(|state| state.state == "warm").count();
+    assert!((1..=ROOM).contains(&warm), "{warm}");
 }
 
 async fn fifty() {

@@ -25,9 +25,8 @@ impl executor_api::Kept for Supervisor {
         self.warm.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// How long since the last call.
     fn idle(&self) -> Duration {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.busy.idle()
     }
 
     /// Gives back what growth ordered.

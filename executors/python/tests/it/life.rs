@@ -23,6 +23,7 @@ pub(crate) fn trials(level: Level) -> Vec<Trial> {
         trial(level, "secrets_and_configuration_come_with_the_call", secrets_and_configuration_come_with_the_call),
         trial(level, "initialize_runs_once", initialize_runs_once),
         trial(level, "many_calls_at_once_all_end", many_calls_at_once_all_end),
+        trial(level, "a_call_longer_than_the_idle_time_is_not_idle", a_call_longer_than_the_idle_time_is_not_idle),
         trial(level, "nothing_is_left_when_the_host_stops", nothing_is_left_when_the_host_stops),
         trial(level, "without_the_worker_module_each_call_has_its_process", without_the_worker_module_each_call_has_its_process),
     ]
@@ -39,6 +40,21 @@ async fn endless_calls_are_ended_in_time(level: Level) {
         assert!(came.took < Duration::from_secs(4), "{act} took {:?}", came.took);
         assert_eq!(world.act(&subject, "count", "").await.did(), 1, "after {act}");
     }
+    world.executor.shutdown().await;
+}
+
+async fn a_call_longer_than_the_idle_time_is_not_idle(level: Level) {
+    let world = World::with(level, |settings| settings.idle = Duration::from_millis(150));
+    let subject = world.attacker();
+    assert_eq!(world.act(&subject, "sleep", "1.0").await.did(), "slept");
+    // The control: without a call the processes end by themselves.
+    let rested = async {
+        while world.state(&subject).state != "idle" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), rested).await.expect("idle processes end");
+    assert_eq!(world.act(&subject, "count", "").await.did(), 1);
     world.executor.shutdown().await;
 }
 
