@@ -45,7 +45,12 @@ const MINUTE: u64 = 60;
 /// Every group.
 pub(crate) const GROUPS: &[Group] = &[
     Group { name: "fmt", what: "rustfmt, both workspaces", needs: &[], run: fmt },
-    Group { name: "tidy", what: "the invariants of ARCHITECTURE.md, licences, bans, sources", needs: &[], run: tidy_group },
+    Group {
+        name: "tidy",
+        what: "the invariants of ARCHITECTURE.md, licences, bans, sources; cargo-deny besides, where it is installed",
+        needs: &[],
+        run: tidy_group,
+    },
     Group { name: "clippy", what: "clippy without a warning, both workspaces", needs: &[], run: clippy },
     Group { name: "build", what: "the binary that the following groups use", needs: &[], run: build },
     Group {
@@ -80,12 +85,6 @@ pub(crate) const GROUPS: &[Group] = &[
         run: conformance,
     },
     Group { name: "soak", what: "plugin crashes against a running server", needs: &[], run: soak },
-    Group {
-        name: "deny",
-        what: "cargo-deny, where it is installed (tidy checks the same lists everywhere)",
-        needs: &[],
-        run: deny,
-    },
 ];
 
 fn fmt(checkout: &Checkout, _: &Options) -> Result<Outcome> {
@@ -101,10 +100,17 @@ fn tidy_group(checkout: &Checkout, _: &Options) -> Result<Outcome> {
         .into_iter()
         .flat_map(|(rule, findings)| findings.into_iter().map(move |finding| format!("    {rule}: {finding}")))
         .collect();
-    if findings.is_empty() {
+    if !findings.is_empty() {
+        return Ok(Outcome::Failed(format!("{} findings\n{}", findings.len(), findings.join("\n"))));
+    }
+    // tidy reads the same deny.toml and checks the same three things: where cargo-deny is absent nothing is left unchecked.
+    if checkout.cargo(&["deny", "--version"]).output().is_ok_and(|output| !output.status.success()) {
         return Ok(Outcome::Passed(format!("{rules} rules")));
     }
-    Ok(Outcome::Failed(format!("{} findings\n{}", findings.len(), findings.join("\n"))))
+    let check = |manifest: &str| {
+        checkout.cargo(&["deny", "--offline", "--manifest-path", manifest, "check", "licenses", "bans", "sources"])
+    };
+    run::all(&checkout.log("deny"), Duration::from_secs(5 * MINUTE), vec![check("Cargo.toml"), check(WORKER)])
 }
 
 fn clippy(checkout: &Checkout, _: &Options) -> Result<Outcome> {
@@ -180,17 +186,6 @@ fn soak(checkout: &Checkout, options: &Options) -> Result<Outcome> {
     let mut command = ours(checkout, "soak");
     command.arg(options.crashes.to_string());
     run::all(&checkout.log("soak"), Duration::from_secs(60 * MINUTE), vec![command])
-}
-
-fn deny(checkout: &Checkout, _: &Options) -> Result<Outcome> {
-    // Not a gap when it is absent: tidy reads the same deny.toml and checks the same three things.
-    if checkout.cargo(&["deny", "--version"]).output().is_ok_and(|output| !output.status.success()) {
-        return Ok(Outcome::Passed("cargo-deny is not installed; licences, bans and sources were checked by tidy".into()));
-    }
-    let check = |manifest: &str| {
-        checkout.cargo(&["deny", "--offline", "--manifest-path", manifest, "check", "licenses", "bans", "sources"])
-    };
-    run::all(&checkout.log("deny"), Duration::from_secs(5 * MINUTE), vec![check("Cargo.toml"), check(WORKER)])
 }
 
 /// A program of the tests crate, built by the group `build`.
