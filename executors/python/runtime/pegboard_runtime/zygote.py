@@ -119,25 +119,26 @@ class Zygote:
         """From the fork on, inside every wall of the call."""
         self.serve.serve_child(self, socket, scratch)
 
-    def remove_scratch(self, path):
-        """Empties and removes a scratch folder, however deep a plugin made it: each folder in it is moved to the top before it is emptied."""
-        os, emptied, moved = self.os, [path], 0
+    def empty_scratch(self, path):
+        """Empties a scratch folder, however deep a plugin made it: each folder in it is moved to the top before it is emptied."""
+        os, found, moved = self.os, [path], 0
         try:
-            while emptied:
-                folder = emptied.pop()
-                os.chmod(folder, 0o700)
+            while found:
+                folder = found.pop()
                 with os.scandir(folder) as entries:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             moved += 1
-                            emptied.append(f"{path}.{moved}")
+                            found.append(f"{path}.{moved}")
                             os.chmod(entry.path, 0o700)
-                            os.rename(entry.path, emptied[-1])
+                            os.rename(entry.path, found[-1])
                         else:
                             os.unlink(entry.path)
-                os.rmdir(folder)
+                if folder != path:
+                    os.rmdir(folder)
         except OSError:
-            pass
+            return False
+        return True
 
     def become(self, identity, limits):
         """Serves one call in this very process: the road for interpreters and plugins that can't be forked."""

@@ -38,6 +38,7 @@ pub(crate) fn trials(level: Level) -> Vec<Trial> {
     if level == Level::L2 {
         trials.push(trial(level, "hidden_files_do_not_even_exist", hidden_files_do_not_even_exist));
         trials.push(trial(level, "the_scratch_room_has_a_size", the_scratch_room_has_a_size));
+        trials.push(trial(level, "a_full_scratch_room_costs_that_call_alone", a_full_scratch_room_costs_that_call_alone));
     }
     trials
 }
@@ -277,6 +278,29 @@ async fn the_scratch_room_has_a_size(level: Level) {
     let outside = world.folder.path().join("fill");
     fs::create_dir(&outside).unwrap();
     assert_eq!(subject.unconfined("fill_disk", outside.to_str().unwrap())["did"], 256);
+    world.executor.shutdown().await;
+}
+
+async fn a_full_scratch_room_costs_that_call_alone(level: Level) {
+    let world = World::at(level);
+    let subject = world.attacker();
+    assert_eq!(world.act(&subject, "sleep", "0.1").await.did(), "slept");
+    let before = world.state(&subject).starts;
+    let filler = world.act(&subject, "fill_inodes", "2.0");
+    let others = async {
+        // More calls, one after the other, than there are processes waiting when the room becomes full.
+        let mut came = Vec::new();
+        for _ in 0..24 {
+            came.push(world.act(&subject, "sleep", "0.05").await);
+        }
+        came
+    };
+    let (filled, others) = tokio::join!(filler, others);
+    assert!(filled.did().as_str().unwrap().contains("No space left"), "the room was not full: {}", filled.value());
+    for other in &others {
+        assert_eq!(other.did(), "slept");
+    }
+    assert_eq!(world.state(&subject).starts, before, "the plugin was started again");
     world.executor.shutdown().await;
 }
 

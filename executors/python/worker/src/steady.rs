@@ -24,6 +24,9 @@ const PATH_ROOM: usize = 4096;
 const TMPDIR: &[u8] = b"TMPDIR=";
 /// Children of one order; the host's pools are far smaller.
 const MAX_ORDER: usize = 4096;
+/// Scratch folders made before the first call and used again after each: a call that fills the plugin's room would else keep every other
+/// call from getting one.
+const SPARE: usize = 64;
 
 /// What the steady state needs, read from the attributes of `zygote.Zygote`.
 #[derive(FromPyObject)]
@@ -39,8 +42,8 @@ struct Zygote<'py> {
     message_limit: usize,
     /// Called in the child with its socket and its scratch folder; does not return.
     serve_child: Bound<'py, PyAny>,
-    /// Called with a scratch folder that is not empty.
-    remove_scratch: Bound<'py, PyAny>,
+    /// Called with a scratch folder that is not empty; says whether it is now.
+    empty_scratch: Bound<'py, PyAny>,
 }
 
 /// A child that was forked and not reaped.
@@ -61,13 +64,14 @@ pub(crate) fn serve_orders<'py>(py: Python<'py>, zygote: &Bound<'py, PyAny>) -> 
     let zygote: Zygote<'py> = zygote.extract()?;
     let signals = Signals::watch()?;
     let mut environment = Environment::install(&zygote.scratch)?;
+    let mut folders = Folders::reserve(&zygote.scratch)?;
     let walls = Walls::new(zygote.readable.clone(), zygote.writable.clone(), zygote.may_spawn);
     let mut waiting = HashMap::new();
     loop {
         let (ordered, ended) = py.detach(|| wait(zygote.control, signals.descriptor))?;
         if ended {
             signals.drain();
-            reap(&zygote, &mut waiting)?;
+            reap(&zygote, &mut folders, &mut waiting)?;
         }
         if !ordered {
             continue;
@@ -80,8 +84,15 @@ pub(crate) fn serve_orders<'py>(py: Python<'py>, zygote: &Bound<'py, PyAny>) -> 
         }
         let order = Order::parse(bytes).ok_or_else(|| PyValueError::new_err("an order to fork that can't be read"))?;
         for identity in &order.identities {
-            let scratch = environment.next(zygote.scratch.as_bytes())?;
-            if let Some((pid, child)) = fork(&zygote, &walls, &signals, *identity, scratch, &order.limits)? {
+            let scratch = match folders.take() {
+                Ok(scratch) => scratch,
+                Err(error) => {
+                    not_forked(&zygote, *identity, error.raw_os_error())?;
+                    continue;
+                }
+            };
+            environment.write(scratch.as_bytes())?;
+            if let Some((pid, child)) = fork(&zygote, &walls, &signals, &mut folders, *identity, scratch, &order.limits)? {
                 waiting.insert(pid, child);
             }
         }
@@ -170,13 +181,12 @@ impl Signals {
 /// `TMPDIR` of the C library's environment, in a buffer of our own that is written before each fork, so that no child has to.
 struct Environment {
     entry: &'static mut [u8],
-    count: u64,
 }
 
 impl Environment {
     fn install(scratch: &str) -> io::Result<Self> {
         let entry: &'static mut [u8] = vec![0; PATH_ROOM].leak();
-        let mut environment = Self { entry, count: 0 };
+        let mut environment = Self { entry };
         environment.write(scratch.as_bytes())?;
         // SAFETY: the entry is terminated by a zero byte and is never freed.
         if unsafe { libc::putenv(environment.entry.as_mut_ptr().cast::<c_char>()) } != 0 {
@@ -193,19 +203,65 @@ impl Environment {
         room[end] = 0;
         Ok(())
     }
+}
 
-    /// The scratch folder of the next child, made.
-    fn next(&mut self, root: &[u8]) -> PyResult<CString> {
-        self.count += 1;
+/// The scratch folders of a plugin's calls.
+struct Folders {
+    root: String,
+    spare: Vec<CString>,
+    made: u64,
+}
+
+impl Folders {
+    fn reserve(root: &str) -> io::Result<Self> {
+        let mut folders = Self { root: root.to_owned(), spare: Vec::with_capacity(2 * SPARE), made: 0 };
+        for _ in 0..SPARE {
+            let folder = folders.make()?;
+            folders.spare.push(folder);
+        }
+        Ok(folders)
+    }
+
+    fn take(&mut self) -> io::Result<CString> {
+        self.spare.pop().map_or_else(|| self.make(), Ok)
+    }
+
+    fn make(&mut self) -> io::Result<CString> {
+        self.made += 1;
         // SAFETY: takes nothing.
-        let name = format!("/{}-{}", unsafe { libc::getpid() }, self.count);
-        let path = [root, name.as_bytes()].concat();
-        self.write(&path)?;
-        let path = CString::new(path)?;
+        let path = CString::new(format!("{}/{}-{}", self.root, unsafe { libc::getpid() }, self.made))?;
         // SAFETY: the path is terminated and outlives the call.
         walls::check(unsafe { libc::mkdir(path.as_ptr(), 0o700) }.into())?;
         Ok(path)
     }
+
+    /// Empties a folder for the next call. One that can't be emptied is not used again.
+    fn give_back(&mut self, zygote: &Zygote<'_>, folder: CString) -> PyResult<()> {
+        // SAFETY: the path is terminated. The call may have taken its own rights to it.
+        unsafe { libc::chmod(folder.as_ptr(), 0o700) };
+        let path = str::from_utf8(folder.as_bytes()).unwrap_or_default();
+        if is_empty(&folder) || zygote.empty_scratch.call1((path,))?.is_truthy()? {
+            self.spare.push(folder);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a folder holds nothing. Most do, and asking so writes no page of the interpreter.
+fn is_empty(folder: &CString) -> bool {
+    let mut space = [0u64; 64];
+    // SAFETY: the path is terminated, the space is aligned as the records are and writable for the length that is given.
+    let got = unsafe {
+        let descriptor = libc::open(folder.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC);
+        if descriptor < 0 {
+            return false;
+        }
+        let got = libc::syscall(libc::SYS_getdents64, descriptor, space.as_mut_ptr(), mem::size_of_val(&space));
+        libc::close(descriptor);
+        got
+    };
+    // `.` and `..`, each a record of 24 bytes: three words.
+    got == 48
 }
 
 /// Forks one child: its end of a socket pair, its own log pipe, its own scratch folder. Returns in the zygote only.
@@ -213,6 +269,7 @@ fn fork(
     zygote: &Zygote<'_>,
     walls: &Walls,
     signals: &Signals,
+    folders: &mut Folders,
     identity: u64,
     scratch: CString,
     limits: &[(u32, u64)],
@@ -250,10 +307,15 @@ fn fork(
     if pid > 0 {
         return Ok(Some((pid, child)));
     }
-    remove(zygote, &child.scratch)?;
-    let errno = errno.map_or_else(|| "null".to_owned(), |errno| errno.to_string());
-    channel::send(zygote.control, format!("{{\"t\":\"not_forked\",\"id\":{identity},\"errno\":{errno}}}").as_bytes(), &[])?;
+    folders.give_back(zygote, child.scratch)?;
+    not_forked(zygote, identity, errno)?;
     Ok(None)
+}
+
+fn not_forked(zygote: &Zygote<'_>, identity: u64, errno: Option<i32>) -> io::Result<()> {
+    let errno = errno.map_or_else(|| "null".to_owned(), |errno| errno.to_string());
+    let message = format!("{{\"t\":\"not_forked\",\"id\":{identity},\"errno\":{errno}}}");
+    channel::send(zygote.control, message.as_bytes(), &[])
 }
 
 /// From the fork to the walls, without Python.
@@ -284,7 +346,7 @@ fn enter_child(
 }
 
 /// Reaps every process that has ended, and tells the host of those that it ordered.
-fn reap(zygote: &Zygote<'_>, waiting: &mut HashMap<libc::pid_t, Waiting>) -> PyResult<()> {
+fn reap(zygote: &Zygote<'_>, folders: &mut Folders, waiting: &mut HashMap<libc::pid_t, Waiting>) -> PyResult<()> {
     loop {
         let mut status: c_int = 0;
         // SAFETY: an all-zero rusage is valid, and the call only writes into it.
@@ -299,17 +361,8 @@ fn reap(zygote: &Zygote<'_>, waiting: &mut HashMap<libc::pid_t, Waiting>) -> PyR
         let cpu = walls::micros(usage.ru_utime) + walls::micros(usage.ru_stime);
         let message = format!("{{\"t\":\"exited\",\"id\":{},\"status\":{status},\"cpu_us\":{cpu}}}", child.identity);
         channel::send(zygote.control, message.as_bytes(), &[])?;
-        remove(zygote, &child.scratch)?;
+        folders.give_back(zygote, child.scratch)?;
     }
-}
-
-/// Removes a scratch folder: most are empty.
-fn remove(zygote: &Zygote<'_>, scratch: &CString) -> PyResult<()> {
-    // SAFETY: the path is terminated.
-    if unsafe { libc::rmdir(scratch.as_ptr()) } == 0 {
-        return Ok(());
-    }
-    zygote.remove_scratch.call1((str::from_utf8(scratch.as_bytes()).unwrap_or_default(),)).map(|_| ())
 }
 
 fn open_pipe() -> io::Result<(c_int, c_int)> {

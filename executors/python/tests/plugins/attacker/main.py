@@ -196,6 +196,20 @@ def caps():
     return {line.split(":")[0]: line.split()[1] for line in lines if line.startswith("Cap")}
 
 
+def fill_inodes(target):
+    """Empty files until there is room for none, and then some time of holding them."""
+    count, said = 0, "never full"
+    while count < 100_000:
+        try:
+            open(f"none-{count}", "w").close()
+        except OSError as error:
+            said = str(error)
+            break
+        count += 1
+    time.sleep(float(target))
+    return said
+
+
 def fill_disk(target):
     folder = os.environ.get("TMPDIR") or target
     total = 0
