@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     Availability, CallReply, Caller, IndexMode, SessionKeys, Settings, Shutdown, StartError,
     catalog::Catalog,
-    mcp::Subscribers,
+    mcp::{HeldCalls, Subscribers},
     metrics::{Levels, Metrics},
     refresh::{self, Trigger},
     retrieval::Retrieval,
@@ -39,6 +39,8 @@ pub struct Host {
     pub(crate) sessions: SessionKeys,
     /// Sessions of stateless callers that are still in use.
     pub(crate) stateless: StatelessSessions,
+    /// Their calls that wait for an answer.
+    pub(crate) held: HeldCalls,
     /// Who is told when the list of tools changes.
     pub(crate) subscribers: Subscribers,
     /// Calls that run or wait now.
@@ -147,6 +149,7 @@ impl Host {
             metrics: Metrics::new()?,
             sessions: SessionKeys::random()?,
             stateless: StatelessSessions::default(),
+            held: HeldCalls::default(),
             subscribers: Subscribers::default(),
             running: Running::default(),
             killing: CancellationToken::new(),

@@ -70,6 +70,7 @@ pub(crate) async fn sweep(host: Weak<Host>, stopping: CancellationToken) {
             () = tokio::time::sleep(SWEEP) => {}
         }
         let Some(host) = host.upgrade() else { return };
+        host.held.forget_ended(Instant::now());
         for session in host.stateless.take_idle(Instant::now()) {
             host.end_session(&session).await;
         }

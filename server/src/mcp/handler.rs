@@ -9,10 +9,10 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod, CompleteRequestParams,
-        CompleteResult, CustomRequest, CustomResult, DiscoverResult, Implementation, ListPromptsRequestMethod, ListPromptsResult,
-        ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
-        ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
-        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+        CompleteResult, CustomRequest, CustomResult, DiscoverResult, Implementation, InputRequiredResult, InputResponses,
+        ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+        ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
+        ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    asking::can_be_asked,
+    held::{HeldCall, Step},
     meta_tools::{self, Request},
     wire,
 };
@@ -110,17 +112,77 @@ impl Endpoint {
         args: Map<String, Value>,
         caller: Caller,
         context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, ErrorData> {
+    ) -> Result<CallToolResponse, ErrorData> {
         let (session, handle) = match self.session(context, &caller) {
             Ok(session) => session,
-            Err(result) => return Ok(*result),
+            Err(result) => return Ok((*result).into()),
         };
         let trace = context.meta.0.get_traceparent().filter(|trace| is_traceparent(trace)).map(|trace| TraceId(trace.into()));
         let request = CallRequest { name: name.clone(), args, session: session.clone(), trace, caller: caller.clone() };
+        if is_stateless(context) && can_be_asked(context) {
+            let call = HeldCall::begin(&self.host, request, &self.ended());
+            return self.follow(&name, call, handle, &caller, context).await;
+        }
         let reply = self.run(request, context).await;
+        self.finish(&name, reply, session.filter(|_| handle), &caller).await.map(Into::into)
+    }
+
+    /// Takes up a call that waits for an answer.
+    async fn resume(
+        &self,
+        name: &str,
+        args: &Map<String, Value>,
+        (state, said): (&str, InputResponses),
+        caller: &Caller,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let id = self.host.sessions.verify(state, caller.name());
+        let Some(mut call) = id.and_then(|id| self.host.held.take(&id, name, args)) else {
+            let problem = "no call of this caller, tool and arguments waits for an answer under this `requestState`";
+            let text = format!("{}: {problem}\nhint: call again without it", Code::BadSession.as_str());
+            return Ok(wire::error_result(&text).into());
+        };
+        call.answer(said);
+        self.follow(name, call, matches!(self.channel, Channel::Http), caller, context).await
+    }
+
+    /// Waits for the end of a call that may ask, or ends the request with what it asks.
+    async fn follow(
+        &self,
+        name: &str,
+        mut call: HeldCall,
+        handle: bool,
+        caller: &Caller,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        loop {
+            let questions = match call.advance(context).await {
+                Step::Ended(reply) => {
+                    let session = call.session.take().filter(|_| handle);
+                    return self.finish(name, reply, session, caller).await.map(Into::into);
+                }
+                Step::Asks(questions) => questions,
+            };
+            let id = self.host.sessions.begin().map_err(|error| wire::protocol_error(Code::InternalError, error.to_string()))?;
+            let state = self.host.sessions.handle(&id, caller.name());
+            match self.host.held.hold(id, call) {
+                Ok(()) => return Ok(InputRequiredResult::new(Some(questions), Some(state)).into()),
+                Err(refused) => call = *refused,
+            }
+        }
+    }
+
+    /// The result of a call, with the handle of its session where the caller needs one.
+    async fn finish(
+        &self,
+        name: &str,
+        reply: CallReply,
+        session: Option<SessionId>,
+        caller: &Caller,
+    ) -> Result<CallToolResult, ErrorData> {
         let in_session = reply.in_session;
-        let mut result = wire::result(&name, reply.outcome)?;
-        if let (true, true, Some(session)) = (handle, in_session, session) {
+        let mut result = wire::result(name, reply.outcome)?;
+        if let (true, Some(session)) = (in_session, session) {
             if let Some(ended) = self.host.stateless.use_now(&session) {
                 self.host.end_session(&ended).await;
             }
@@ -130,10 +192,18 @@ impl Endpoint {
         Ok(result)
     }
 
+    /// Cancelled when nobody can come back for what was begun here.
+    fn ended(&self) -> CancellationToken {
+        match &self.channel {
+            Channel::Connection { ended, .. } => ended.clone(),
+            Channel::Http => self.host.killing.clone(),
+        }
+    }
+
     /// Runs the call and passes its progress on, in order and before the result.
     async fn run(&self, request: CallRequest, context: &RequestContext<RoleServer>) -> CallReply {
         let token = context.meta.get_progress_token();
-        if token.is_none() && !super::asking::can_be_asked(context) {
+        if token.is_none() && !can_be_asked(context) {
             return Box::pin(self.host.call(request, None, context.ct.clone())).await;
         }
         let (sender, receiver) = mpsc::channel(UPDATE_QUEUE);
@@ -181,13 +251,22 @@ async fn pass_on(mut updates: mpsc::Receiver<CallUpdate>, token: Option<Progress
             CallUpdate::Log { .. } => continue,
         };
         let Some(token) = &token else { continue };
-        let mut notification = ProgressNotificationParam::new(token.clone(), progress);
-        notification.total = total;
-        notification.message = message;
-        if context.peer.notify_progress(notification).await.is_err() {
+        if !notify(token, (progress, total, message), context).await {
             return;
         }
     }
+}
+
+/// Tells how far a call is. False when nobody hears it any more.
+pub(super) async fn notify(
+    token: &ProgressToken,
+    (progress, total, message): (f64, Option<f64>, Option<String>),
+    context: &RequestContext<RoleServer>,
+) -> bool {
+    let mut notification = ProgressNotificationParam::new(token.clone(), progress);
+    notification.total = total;
+    notification.message = message;
+    context.peer.notify_progress(notification).await.is_ok()
 }
 
 impl ServerHandler for Endpoint {
@@ -238,16 +317,30 @@ impl ServerHandler for Endpoint {
         let caller = self.caller(&context);
         let args = request.arguments.unwrap_or_default();
         let name = request.name.into_owned();
-        let mut result = if meta_tools::names(self.view).contains(&name.as_str()) {
+        let (name, args) = if meta_tools::names(self.view).contains(&name.as_str()) {
             match meta_tools::run(&self.host, self.view, &caller, &name, args).await {
-                Request::Answer(result) => result,
-                Request::Forward { name, args } => self.call(name, args, caller, &context).await?,
+                Request::Answer(mut result) => {
+                    self.sign(&mut result.meta, &context);
+                    return Ok(result.into());
+                }
+                Request::Forward { name, args } => (name, args),
             }
         } else {
-            self.call(name, args, caller, &context).await?
+            (name, args)
         };
-        self.sign(&mut result.meta, &context);
-        Ok(result.into())
+        let mut response = match &request.request_state {
+            Some(state) => {
+                let answers = (state.as_str(), request.input_responses.unwrap_or_default());
+                self.resume(&name, &args, answers, &caller, &context).await?
+            }
+            None => self.call(name, args, caller, &context).await?,
+        };
+        match &mut response {
+            CallToolResponse::Complete(result) => self.sign(&mut result.meta, &context),
+            CallToolResponse::InputRequired(result) => self.sign(&mut result.meta, &context),
+            _ => {}
+        }
+        Ok(response)
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

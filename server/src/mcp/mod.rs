@@ -4,6 +4,7 @@
 
 mod asking;
 mod handler;
+mod held;
 mod lines;
 mod lists;
 mod meta_tools;
@@ -12,6 +13,7 @@ mod subscribers;
 mod wire;
 
 pub(crate) use handler::{Channel, Endpoint};
+pub(crate) use held::HeldCalls;
 pub use lines::LineTransport;
 pub(crate) use lines::{Incoming, Opening, decode, encode, reply};
 pub(crate) use lists::{Lists, Splices};

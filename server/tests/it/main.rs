@@ -13,6 +13,7 @@ mod errors;
 mod http;
 mod http_limits;
 mod old_http;
+mod questions;
 mod shutdown;
 mod stdio;
 mod upstream;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use executor_api::{CallIo, Executor, Frame, HostRequest, Observation, Observer, PluginState, ToolFailure, ToolOutcome};
+use executor_api::{CallIo, Executor, Observation, Observer, PluginState, ToolFailure, ToolOutcome};
 use futures::future::BoxFuture;
 use manifest_schema::ToolSpec;
 use policy::{Allowed, Approval, Definition, Level, Missing, PermittedCall, Plugin, SessionId};
@@ -33,21 +33,9 @@ impl Upstream {
 }
 
 impl Executor for Upstream {
-    fn run(&self, call: PermittedCall, io: CallIo) -> BoxFuture<'_, ToolOutcome> {
+    fn run(&self, call: PermittedCall, _: CallIo) -> BoxFuture<'_, ToolOutcome> {
         Box::pin(async move {
             let definition = call.call().definition.clone().expect("an upstream call has a definition");
-            if definition.name == "ask" {
-                let (request, answer) = HostRequest::new(
-                    "ask_user",
-                    json!({"message": "Name?", "requestedSchema": {"type": "object", "properties": {}}}),
-                );
-                io.frames.send(Frame::Host(request)).await.unwrap();
-                return match answer.await {
-                    Ok(Ok(answer)) => text(&answer.to_string()),
-                    Ok(Err(failure)) => ToolOutcome::Failed(failure),
-                    Err(_) => text("nobody answered"),
-                };
-            }
             text(&definition.name)
         })
     }
@@ -226,28 +214,4 @@ async fn a_bad_schema_or_file_of_approvals_costs_that_plugin_alone() {
     home.write("config/approved/up.json", "{not json");
     until("the refusal", || host.catalog().operator.problems.len() == 1).await;
     assert_eq!(names(&host), texts);
-}
-
-#[tokio::test]
-async fn a_question_reaches_the_client_that_takes_it_and_no_other() {
-    let home = Home::new();
-    let (host, _, plugin) = started(&home, "").await;
-    approve(&home, &plugin, &[definition("ask", "Asks")]);
-    listed(&host, &["up__ask"]).await;
-    let (mut asked, ..) = connect(&host);
-    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}, "clientInfo": {"name": "t", "version": "1"}});
-    asked.request("initialize", hello).await;
-    asked.notify("notifications/initialized", json!({})).await;
-    let id = asked.begin("tools/call", json!({"name": "up__ask", "arguments": {}})).await;
-    let question = asked.hear("elicitation/create").await;
-    assert_eq!(question["params"]["message"], "Name?");
-    asked
-        .send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"name": "Ada"}}}))
-        .await;
-    let answer = asked.answer(id).await;
-    assert!(answer["result"]["content"][0]["text"].as_str().unwrap().contains("Ada"), "{answer}");
-    let (mut other, ..) = connect(&host);
-    other.initialize("2025-11-25").await;
-    let refused = other.call("up__ask", json!({})).await;
-    assert_eq!(refused["result"]["content"][0]["text"], "nobody answered");
 }
