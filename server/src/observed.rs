@@ -1,7 +1,8 @@
 //! What upstream servers were seen to offer: kept beside the approvals and compared with them, so that a tool that changed stays away from
 //! models until the operator has looked at it.
 //!
-//! Kept in the cache, `upstream/<plugin>.json`, from one run to the next. Written only here; what was approved is the command line's.
+//! Kept in the cache, `upstream/<plugin>.json`, from one run to the next. What was approved is the command line's, which also writes here what
+//! it saw when it asked a server for an approval.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,11 +44,18 @@ pub(crate) struct Record {
 pub(crate) struct Records {
     folder: PathBuf,
     known: BTreeMap<String, Option<Record>>,
+    /// Plugins whose approval was given for another list than their running server's.
+    outdated: BTreeSet<String>,
 }
 
 impl Records {
     pub(crate) fn new(cache: &Path) -> Self {
-        Self { folder: cache.join("upstream"), known: BTreeMap::new() }
+        Self { folder: cache.join("upstream"), known: BTreeMap::new(), outdated: BTreeSet::new() }
+    }
+
+    /// Plugins whose server must start anew to be the one that was approved.
+    pub(crate) fn take_outdated(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.outdated)
     }
 
     /// The record of a plugin's server as it is now, held against what is approved now. Read from the disk at its first use.
@@ -55,7 +63,16 @@ impl Records {
         let name = plugin.manifest.name.as_str();
         let path = self.folder.join(format!("{name}.json"));
         let record = self.known.entry(name.to_owned()).or_insert_with(|| read(&path)).as_mut()?;
-        if record.server != Approval::none(plugin).server {
+        let server = Approval::none(plugin).server;
+        // With a new approval there may be a newer list than the one that was seen here: the one that the operator was shown.
+        if record.against.is_some()
+            && record.against != approved.map(|approved| approved.stamp.clone())
+            && let Some(shown) = read(&path).filter(|shown| shown.server == server && shown.tools != record.tools)
+        {
+            *record = shown;
+            self.outdated.insert(name.to_owned());
+        }
+        if record.server != server {
             return None;
         }
         hold_against(record, approved);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use executor_api::{FailureKind, Observation};
-use manifest_schema::{Digest, ToolSpec};
+use manifest_schema::{Digest, Runtime, ToolSpec};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode},
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Availability, Caller, Code, Executors, Host, Operator, Settings, StartError, View,
+    Availability, Code, Executors, Host, Operator, Settings, StartError, View,
     catalog::{Catalog, Ingredients, Loader, Preparation, build},
     mcp::Lists,
     observed::Records,
@@ -288,6 +288,10 @@ impl Refresher {
                 tracing::error!(%error, "the plugins cannot be read again, the old catalog stays");
             }
         }
+        for plugin in self.records.take_outdated() {
+            let executor = host.executor(Runtime::Mcp).clone();
+            tokio::spawn(async move { executor.retire(&plugin).await });
+        }
         self.watch(host);
     }
 
@@ -420,7 +424,7 @@ fn announce(host: &Host, old: Option<&Catalog>, new: &Catalog) {
 fn warn_of_cost(host: &Host, catalog: &Catalog) {
     let tokens = catalog.tools.iter().map(|tool| tool.json.len()).sum::<usize>() / 4;
     if host.settings.view == View::All && tokens > EXPENSIVE_LIST {
-        let search = catalog.lists.of(catalog, View::Search, &Caller::local()).bytes() / 4;
+        let search = catalog.list_bytes(View::Search) / 4;
         tracing::warn!(
             tokens,
             search_view_tokens = search,

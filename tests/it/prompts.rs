@@ -75,3 +75,47 @@ fn where_nobody_can_answer_nothing_is_granted() -> Result<()> {
     ensure!(output.status.success() && granted(&home)?, "{output:?}");
     Ok(())
 }
+
+/// A secret that a client would ask its user for is asked for here, without being shown, and lies in the secret store alone.
+#[test]
+fn an_input_of_a_clients_configuration_is_asked_for_on_the_terminal() -> Result<()> {
+    let home = Home::with(&[])?;
+    let folder = home.plugins().join("../server");
+    fs::create_dir_all(&folder)?;
+    let folder = folder.canonicalize()?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../cli/tests/servers/upstream.py");
+    fs::copy(script, folder.join("upstream.py"))?;
+    let schema = serde_json::json!({"type": "object", "properties": {"name": {"type": "string"}}});
+    let tools =
+        serde_json::json!({"name": "s", "tools": [{"name": "environment", "description": "A variable", "inputSchema": schema}]});
+    fs::write(folder.join("offered.json"), tools.to_string())?;
+    let entry = serde_json::json!({"servers": {"vault": {"type": "stdio", "command": "/usr/bin/python3", "env": {"PLACE": "${input:place}"},
+        "args": [folder.join("upstream.py"), folder.join("offered.json")]}}, "inputs": [{"id": "place", "type": "promptString", "password": true}]});
+    let file = folder.join("mcp.json");
+    fs::write(&file, entry.to_string())?;
+    let (mut person, program) = terminal()?;
+    // The answer is read from the terminal of the process, which only a session of its own can have.
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(binary()?).arg("import-config").arg(&file).args(["--yes"]).args(home.arguments());
+    command.env("NO_COLOR", "1").stdin(program.try_clone()?).stderr(program).stdout(Stdio::null());
+    let mut child = command.spawn()?;
+    drop(command);
+    let mut shown = String::new();
+    let mut space = [0u8; 4096];
+    while !shown.contains("place (not shown): ") {
+        let got = person.read(&mut space).context("the program ended without a question")?;
+        ensure!(got > 0, "no question: {shown}");
+        shown.push_str(&String::from_utf8_lossy(&space[..got]));
+    }
+    person.write_all(b"under-the-mat\n")?;
+    // A terminal whose other end is closed fails to be read: that is its end.
+    while let Ok(got @ 1..) = person.read(&mut space) {
+        shown.push_str(&String::from_utf8_lossy(&space[..got]));
+    }
+    ensure!(child.wait()?.success(), "{shown}");
+    ensure!(!shown.contains("under-the-mat"), "the answer was shown: {shown}");
+    ensure!(fs::read_to_string(home.path().join("config/secrets/vault/PLACE"))? == "under-the-mat");
+    let called = home.run(&["call", "vault__environment", "--arg", "name=PLACE", "--no-bundled"])?;
+    ensure!(String::from_utf8_lossy(&called.stdout).contains("under-the-mat"), "{called:?}");
+    Ok(())
+}

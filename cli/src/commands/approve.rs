@@ -75,6 +75,8 @@ impl Approve {
             let restless: String = restless.iter().map(|name| format!("  {} {back}\n", crate::clean::line(name))).collect();
             let text = format!("{}{restless}{beside}", render(&output.plain(), plugin, &review, &others));
             asking::confirm(output, self.yes, &text, &QUESTION)?;
+            // Before the approval, which is what a running server hears of.
+            observed::keep(&settings.places, &plugin.manifest.name, &now)?;
             approved::write(&settings.places, &after(approval, &review, &now.tools))?;
         }
         let mut document = show::review_document(&review, &others);
@@ -91,16 +93,18 @@ impl Approve {
 
     /// What the server offers, and a line about what it offers beside tools.
     fn observed(&self, settings: &Settings, found: &Found, plugin: &Arc<Plugin>) -> Outcome<(Observed, String)> {
-        let last = observed::last(&settings.places, plugin)?.filter(|_| !self.refresh);
-        if let Some(last) = last {
-            return Ok((last, String::new()));
-        }
+        let last = observed::last(&settings.places, plugin)?;
+        let tripped = match last {
+            Some(last) if !self.refresh => return Ok((last, String::new())),
+            last => last.map(|last| last.tripped).unwrap_or_default(),
+        };
         let values = secrets::values(&settings.places, &plugin.manifest)?;
         let allowed = observed::allowed(plugin, &grants::read(&settings.places)?, &values, found.reached)?;
         let inspection = observed::inspect(settings, found.reached, plugin, allowed)?;
         observed::remember(&settings.places, &plugin.manifest.name, &inspection)?;
         let beside = not_served(inspection.prompts.len(), inspection.resources.len());
-        Ok((Observed { tools: inspection.tools, refused: inspection.refused, ..Observed::default() }, beside))
+        let server = Some(Approval::none(plugin).server);
+        Ok((Observed { tools: inspection.tools, refused: inspection.refused, tripped, server }, beside))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::{Map, Value, json};
+use server::View;
 
 use super::shelf::{self, Found};
 use crate::{
@@ -14,9 +15,6 @@ use crate::{
 
 /// Above this a list of tools costs a model more than searching does.
 const MOST_TOKENS: usize = 10_000;
-
-/// About what the list of the search view costs, however much is behind it.
-pub(crate) const SEARCH_TOKENS: usize = 1_500;
 
 /// Print the block to paste into an MCP client
 ///
@@ -138,7 +136,7 @@ pub(crate) fn by_stdio(settings: &Settings, global: &Global, shelf: &Shelf, view
 
 /// The view that fits a client and what is served.
 pub(crate) fn propose(client: Client, found: &Found) -> Proposal {
-    let (tools, tokens) = (found.tool_count(), found.list_tokens());
+    let (tools, tokens) = (found.tool_count(), found.list_tokens(View::All));
     let cost = format!("{tools} tools, about {tokens} tokens as a list");
     if client.defers_tools() {
         return Proposal { view: ViewChoice::All, reason: format!("{cost}; {} searches long lists by itself", client.title()) };
@@ -147,7 +145,10 @@ pub(crate) fn propose(client: Client, found: &Found) -> Proposal {
         return Proposal { view: ViewChoice::Search, reason: format!("{cost}; {} takes at most {most} tools", client.title()) };
     }
     if tokens > MOST_TOKENS {
-        return Proposal { view: ViewChoice::Search, reason: format!("{cost}; searching costs about {SEARCH_TOKENS}") };
+        return Proposal {
+            view: ViewChoice::Search,
+            reason: format!("{cost}; the search view costs {}", found.list_tokens(View::Search)),
+        };
     }
     Proposal { view: ViewChoice::All, reason: format!("{cost}; short enough to show whole") }
 }

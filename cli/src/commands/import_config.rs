@@ -9,10 +9,11 @@ use clap::{Args, ValueEnum as _};
 use manifest_schema::PluginName;
 use policy::Definition;
 use serde_json::{Value, json};
+use server::View;
 
 use super::{
     asking::{self, Question},
-    client_config::{SEARCH_TOKENS, by_stdio, propose},
+    client_config::{by_stdio, propose},
     shelf::{self, Found},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     clients::Client,
     failure::{Failure, Outcome},
     imports::{
-        apply::{self, Changed},
+        apply::{self, Changed, Edit},
         edit::Insert,
         items::{Item, State, inspect_all, propose_all},
         read::{self, ClientFile, Values},
@@ -87,7 +88,6 @@ impl ImportConfig {
         added::make_root(&settings.places)?;
         let found = shelf::load(settings, &self.shelf)?;
         let mut items = propose_all(settings, &found, &files)?;
-        let before = found.list_tokens();
         let plain = output.plain();
         if self.dry_run {
             let plan = plan(&plain, &items, &found)?;
@@ -103,8 +103,10 @@ impl ImportConfig {
                 }
             }
         }
-        let tokens = tokens(&items, before);
-        let applied = if self.apply { self.replace(settings, global, &files, &items)? } else { Vec::new() };
+        // As it is now, with the new plugins.
+        let after = shelf::load(settings, &self.shelf)?;
+        let tokens = tokens(&items, &after);
+        let applied = if self.apply { self.replace(settings, global, &after, &files, &items)? } else { Vec::new() };
         let text = result(output, &items, &tokens, &applied, self.apply);
         show_all(output, &found, &items, json!({"tokens": tokens, "applied": applied}), &text)
     }
@@ -167,38 +169,51 @@ impl ImportConfig {
         })
     }
 
-    /// Replaces what was taken over, file by file.
-    fn replace(&self, settings: &Settings, global: &Global, files: &[ClientFile], items: &[Item<'_>]) -> Outcome<Vec<Value>> {
-        let found = shelf::load(settings, &self.shelf)?;
-        let mut applied = Vec::new();
+    /// Replaces what was taken over, in all files or in none.
+    fn replace(
+        &self,
+        settings: &Settings,
+        global: &Global,
+        found: &Found,
+        files: &[ClientFile],
+        items: &[Item<'_>],
+    ) -> Outcome<Vec<Value>> {
+        let (mut edits, mut documents) = (Vec::new(), Vec::new());
         for file in files {
-            let of_file = |item: &&Item<'_>| std::ptr::eq(item.file, file);
-            let mut changes: BTreeMap<&[String], Changed> = BTreeMap::new();
-            for item in items.iter().filter(of_file).filter(|item| matches!(item.state, State::Ready(_) | State::Known)) {
-                let there = items
-                    .iter()
-                    .filter(of_file)
-                    .any(|other| other.entry.path == item.entry.path && matches!(other.state, State::Ours));
-                let change = changes.entry(&item.entry.path).or_insert_with(|| Changed {
-                    path: item.entry.path.clone(),
-                    removed: Vec::new(),
-                    inserted: (!there).then(|| "pegboard".to_owned()),
-                });
-                change.removed.push(item.entry.name.clone());
-            }
+            let changes = changes(file, items);
             if changes.is_empty() {
                 continue;
             }
-            let view = propose(file.client, &found).view;
+            let view = propose(file.client, found).view;
             let reach = by_stdio(settings, global, &self.shelf, view)?;
             let Some((value, toml)) = file.client.server(&reach) else { continue };
             let ours = Insert { name: "pegboard".to_owned(), value, toml };
-            let backup =
-                apply::apply(&settings.places, &file.file, file.format, &file.text, changes.into_values().collect(), &ours)?;
-            applied.push(json!({"client": file.client.as_str(), "file": file.file, "backup": backup, "view": view.as_str()}));
+            edits.push(Edit { file: &file.file, format: file.format, text: &file.text, changes, ours });
+            documents.push(json!({"client": file.client.as_str(), "file": file.file, "view": view.as_str()}));
         }
-        Ok(applied)
+        let backups = apply::apply(&settings.places, edits)?;
+        for (document, backup) in documents.iter_mut().zip(backups) {
+            document["backup"] = json!(backup);
+        }
+        Ok(documents)
     }
+}
+
+/// What is taken out of a file and put into it, map by map.
+fn changes(file: &ClientFile, items: &[Item<'_>]) -> Vec<Changed> {
+    let of_file = |item: &&Item<'_>| std::ptr::eq(item.file, file);
+    let mut changes: BTreeMap<&[String], Changed> = BTreeMap::new();
+    for item in items.iter().filter(of_file).filter(|item| matches!(item.state, State::Ready(_) | State::Known)) {
+        let ours = |other: &Item<'_>| other.entry.path == item.entry.path && matches!(other.state, State::Ours);
+        let there = items.iter().filter(of_file).any(ours);
+        let change = changes.entry(&item.entry.path).or_insert_with(|| Changed {
+            path: item.entry.path.clone(),
+            removed: Vec::new(),
+            inserted: (!there).then(|| "pegboard".to_owned()),
+        });
+        change.removed.push(item.entry.name.clone());
+    }
+    changes.into_values().collect()
 }
 
 /// An input of VS Code, from the terminal without echo.
@@ -257,20 +272,20 @@ fn candidates(output: &Output, items: &[Item<'_>], found: &Found) -> String {
 }
 
 /// Prompt tokens: what the client's own entries cost now, and what both views cost with everything behind them.
-fn tokens(items: &[Item<'_>], ours: usize) -> Value {
+fn tokens(items: &[Item<'_>], after: &Found) -> Value {
     let ready = items.iter().filter_map(|item| match &item.state {
         State::Ready(candidate) => Some(candidate.inspection.tools.as_slice()),
         _ => None,
     });
     let definitions: Vec<Definition> = ready.flatten().cloned().collect();
-    let imported = show::tokens(&definitions);
-    json!({"before": imported, "after_all": ours + imported, "after_search": SEARCH_TOKENS, "tools": definitions.len()})
+    let (all, search) = (after.list_tokens(View::All), after.list_tokens(View::Search));
+    json!({"before": show::tokens(&definitions), "after_all": all, "after_search": search, "tools": definitions.len()})
 }
 
 fn result(output: &Output, items: &[Item<'_>], tokens: &Value, applied: &[Value], apply: bool) -> String {
     let mut text: String = items.iter().map(line).collect();
     text.push_str(&format!(
-        "prompt tokens of the imported tools: {} before; after: {} in the all view with Pegboard's other tools, about {} in the search view\n",
+        "prompt tokens of the imported tools: {} before; after: {} in the all view with Pegboard's other tools, {} in the search view\n",
         tokens["before"], tokens["after_all"], tokens["after_search"]
     ));
     for file in applied {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use manifest_schema::Diagnostics;
 use policy::{Level, Plugin};
 use serde_json::json;
-use server::{BrokenPlugin, Catalog, PluginEntry};
+use server::{BrokenPlugin, Catalog, PluginEntry, View};
 
 use super::host;
 use crate::{
@@ -73,23 +73,9 @@ impl Found {
         self.catalog.tools.len()
     }
 
-    /// About how many tokens the list of all served tools costs a model, at four bytes a token.
-    pub(crate) fn list_tokens(&self) -> usize {
-        let size =
-            |value: Option<&serde_json::Map<String, serde_json::Value>>| value.map_or(0, |value| json!(value).to_string().len());
-        let bytes: usize = self
-            .catalog
-            .tools
-            .iter()
-            .map(|tool| {
-                tool.name.as_str().len()
-                    + tool.spec.description.len()
-                    + size(Some(tool.input_schema()))
-                    + size(tool.output_schema())
-                    + 150
-            })
-            .sum();
-        bytes / 4
+    /// About how many tokens the list of a view costs a model, at four bytes a token.
+    pub(crate) fn list_tokens(&self, view: View) -> usize {
+        self.catalog.list_bytes(view) / 4
     }
 }
 

@@ -68,32 +68,65 @@ fn keep(places: &Places, lock: &Lock, records: &[Record]) -> Outcome {
     write_private(lock, &records_path(places), text.as_bytes())
 }
 
-/// Replaces entries, if the file is still what it was when it was read. Returns the backup.
-pub(crate) fn apply(
-    places: &Places,
-    file: &Path,
-    format: Format,
-    text: &str,
-    changes: Vec<Changed>,
-    ours: &Insert,
-) -> Outcome<PathBuf> {
+/// What is to be replaced in one file.
+pub(crate) struct Edit<'f> {
+    /// The client's file, and what it held when it was read.
+    pub(crate) file: &'f Path,
+    pub(crate) format: Format,
+    pub(crate) text: &'f str,
+    pub(crate) changes: Vec<Changed>,
+    pub(crate) ours: Insert,
+}
+
+/// An edit that can be written.
+struct Ready<'f> {
+    target: PathBuf,
+    edited: String,
+    edit: Edit<'f>,
+}
+
+/// Replaces entries in all of the files or in none, if they are still what they were when they were read. Returns the backups.
+pub(crate) fn apply(places: &Places, edits: Vec<Edit<'_>>) -> Outcome<Vec<PathBuf>> {
     let lock = Lock::take(&places.config)?;
+    let ready = edits.into_iter().map(prepare).collect::<Outcome<Vec<_>>>()?;
+    let mut backups = Vec::new();
+    let mut written: Vec<PathBuf> = Vec::new();
+    for Ready { target, edited, edit } in ready {
+        match write(places, &lock, &target, &edited, edit) {
+            Ok(backup) => backups.push(backup),
+            Err(failure) => {
+                let back = written.iter().rev().all(|target| undo_within(places, &lock, target).is_ok());
+                let hint = "some entries were replaced and could not be put back: pegboard import-config --undo";
+                return Err(if back { failure } else { failure.hint(hint) });
+            }
+        }
+        written.push(target);
+    }
+    Ok(backups)
+}
+
+fn prepare(edit: Edit<'_>) -> Outcome<Ready<'_>> {
+    let Edit { file, format, text, changes, ours } = &edit;
     let target = fs::canonicalize(file).map_err(|error| Failure::file("open", file, &error))?;
-    if fs::read_to_string(&target).map_err(|error| Failure::file("read", &target, &error))? != text {
+    if fs::read_to_string(&target).map_err(|error| Failure::file("read", &target, &error))? != *text {
         return Err(Failure::usage("import.changed", format!("`{}` was changed meanwhile", file.display()))
             .hint("run the command once more"));
     }
-    let mut edited = text.to_owned();
-    for change in &changes {
+    let mut edited = (*text).to_owned();
+    for change in changes {
         let insert: Vec<Insert> = change.inserted.iter().map(|name| Insert { name: name.clone(), ..ours.clone() }).collect();
         edited = format.edit(&edited, &change.path, &change.removed, &insert).map_err(|problem| not_edited(file, &problem))?;
     }
-    let backup = backup(&target, text)?;
+    Ok(Ready { target, edited, edit })
+}
+
+fn write(places: &Places, lock: &Lock, target: &Path, edited: &str, edit: Edit<'_>) -> Outcome<PathBuf> {
+    let backup = backup(target, edit.text)?;
     let mut all = records(places)?;
-    all.push(Record { file: target.clone(), backup: backup.clone(), written: digest(&edited), changes });
+    all.push(Record { file: target.to_owned(), backup: backup.clone(), written: digest(edited), changes: edit.changes });
     // Before the file: a record of something that did not happen harms nobody, a change without one can't be taken back.
-    keep(places, &lock, &all)?;
-    replace(&target, &edited)?;
+    keep(places, lock, &all)?;
+    replace(target, edited)?;
     Ok(backup)
 }
 
@@ -104,7 +137,10 @@ fn not_edited(file: &Path, problem: &str) -> Failure {
 
 /// Takes the last replacement in a file back. Where the file was changed since, only the entries return, and the rest stays.
 pub(crate) fn undo(places: &Places, file: &Path) -> Outcome<Option<Record>> {
-    let lock = Lock::take(&places.config)?;
+    undo_within(places, &Lock::take(&places.config)?, file)
+}
+
+fn undo_within(places: &Places, lock: &Lock, file: &Path) -> Outcome<Option<Record>> {
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let mut all = records(places)?;
     let Some(index) = all.iter().rposition(|record| record.file == target) else { return Ok(None) };
@@ -113,7 +149,7 @@ pub(crate) fn undo(places: &Places, file: &Path) -> Outcome<Option<Record>> {
     let now = fs::read_to_string(&target).map_err(|error| Failure::file("read", &target, &error))?;
     let restored = if digest(&now) == record.written { before } else { merged(&target, &now, &before, &record.changes)? };
     replace(&target, &restored)?;
-    keep(places, &lock, &all)?;
+    keep(places, lock, &all)?;
     fs::remove_file(&record.backup).map_err(|error| Failure::file("remove", &record.backup, &error))?;
     Ok(Some(record))
 }

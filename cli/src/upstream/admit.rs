@@ -137,7 +137,18 @@ impl Candidate {
             secrets::set(places, plugin, &secrets::SecretName::parse(name)?, value)?;
         }
         observed::remember(places, &plugin.manifest.name, &self.inspection)?;
-        added::write(places, &plugin.manifest.name, &proposal.text)
+        added::write(places, &plugin.manifest.name, &self.versioned())
+    }
+
+    /// The manifest with the version that the server says it has, where that is one. Its word goes into a file that says what it may do, so
+    /// it is held to the characters of a version first.
+    fn versioned(&self) -> String {
+        let proposed = &self.proposal.text;
+        let said = self.inspection.server.version.trim().trim_start_matches('v');
+        let plain = said.len() <= 64 && said.chars().all(|letter| letter.is_ascii_alphanumeric() || ".+-".contains(letter));
+        let line = |line: &str| if line.starts_with("version:") { format!("version: \"{said}\"\n") } else { format!("{line}\n") };
+        let text: String = proposed.lines().map(line).collect();
+        if plain && manifest_schema::parse("plugin.yaml", &text).is_ok() { text } else { proposed.clone() }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
     settings::{Places, Settings},
 };
 
-/// `<cache>/upstream/<plugin>.json`, as far as it is read here. A running server writes it.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// `<cache>/upstream/<plugin>.json`, as far as it is known here. A running server writes it, and an approval of what was just seen.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Observed {
     /// All tools, in the server's order.
@@ -70,6 +70,16 @@ pub(crate) fn last(places: &Places, plugin: &Plugin) -> Outcome<Option<Observed>
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::file("read", &path, &error)),
     }
+}
+
+/// Keeps what was seen here, so that a running server does not hold an approval against what it saw before.
+pub(crate) fn keep(places: &Places, plugin: &PluginName, seen: &Observed) -> Outcome {
+    let lock = Lock::take(&places.config)?;
+    // Plugins' own folders lie in it, so it is not private.
+    let folder = places.cache.join("upstream");
+    fs::create_dir_all(&folder).map_err(|error| Failure::file("make", &folder, &error))?;
+    let text = serde_json::to_string(seen).map_err(|error| anyhow::anyhow!("could not encode what a server offers: {error}"))?;
+    write_private(&lock, &folder.join(format!("{plugin}.json")), text.as_bytes())
 }
 
 /// Forgets what was seen.

@@ -148,6 +148,45 @@ fn apply_replaces_and_undo_restores_every_byte() {
 }
 
 #[test]
+fn apply_replaces_in_every_file_or_in_none() {
+    let home = Home::new();
+    let folder = home.server("notes", &benign());
+    let good = home.client(".cursor/mcp.json", &json!({"mcpServers": {"notes": entry(&folder)}}).to_string());
+    let inline = format!(
+        "mcp_servers.other = {{command = \"{}\", args = ['{}', '{}', 'x']}}\n",
+        python(),
+        folder.join("upstream.py").display(),
+        folder.join("offered.json").display()
+    );
+    let bad = home.client(".codex/config.toml", &inline);
+    let before = fs::read_to_string(&good).unwrap();
+    assert_eq!(home.import(&["--apply", "--yes"], 2)["error"]["code"], "import.form");
+    assert_eq!((fs::read_to_string(&good).unwrap(), fs::read_to_string(&bad).unwrap()), (before, inline));
+    assert_eq!(fs::read_dir(good.parent().unwrap()).unwrap().count(), 1, "a backup of a file that was not changed");
+    assert_eq!(home.import(&["--undo"], 5)["error"]["code"], "import.nothing_to_undo");
+    // Without the file that is refused, the other is replaced.
+    home.import(&["cursor", "--apply", "--yes"], 0);
+    assert!(fs::read_to_string(&good).unwrap().contains(BINARY));
+}
+
+#[test]
+fn the_tokens_of_both_views_are_counted_with_the_new_plugins() {
+    let home = Home::new();
+    let many: Vec<Value> = (0..60)
+        .map(|number| {
+            json!({"name": format!("tool_{number}"), "description": "Does one of sixty things",
+        "inputSchema": {"type": "object", "properties": {"path": {"type": "string", "description": "Where to do it"}}}})
+        })
+        .collect();
+    let folder = home.server("many", &json!({"name": "many", "tools": many}));
+    home.client(".cursor/mcp.json", &json!({"mcpServers": {"many": entry(&folder)}}).to_string());
+    let tokens = home.import(&["cursor", "--yes"], 0)["tokens"].clone();
+    let count = |key: &str| tokens[key].as_u64().unwrap();
+    assert!(count("after_all") >= count("before") && count("before") > 60 * 20, "{tokens}");
+    assert!(count("after_search") > 200 && count("after_search") < count("before"), "{tokens}");
+}
+
+#[test]
 fn undo_keeps_what_the_client_wrote_since() {
     let home = Home::new();
     let folder = home.server("notes", &benign());

@@ -1,4 +1,5 @@
-"""A small MCP server for tests, over standard input and output or HTTP: it offers what a JSON file says.
+"""A small MCP server for tests, over standard input and output or HTTP: it offers what a JSON file says, and reads it anew, and says so, when a call has the argument
+`announce`.
 
 Standard library only; the era of `initialize`. It has no protections of its own: what it offers may be hostile.
 """
@@ -19,6 +20,7 @@ class Server:
 
     def __init__(self, offered: dict[str, Any]) -> None:
         self.offered = offered
+        self.changed = False
 
     def answer(self, method: str, params: dict[str, Any]) -> dict[str, Any] | None:
         """The result of a request; nothing for a method it does not have."""
@@ -36,6 +38,10 @@ class Server:
         if method == "tools/call":
             wanted = params.get("name")
             arguments = params.get("arguments") or {}
+            if "announce" in arguments:
+                self.offered = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+                self.changed = True
+                return self.text("announced")
             if wanted == "environment":
                 return self.text(os.environ.get(arguments["name"], "not set"))
             if wanted == "read":
@@ -105,6 +111,9 @@ def main() -> int:
         return 0
     for line in sys.stdin:
         reply = UPSTREAM.reply(json.loads(line))
+        if UPSTREAM.changed:
+            UPSTREAM.changed = False
+            print('{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}', flush=True)
         if reply is not None:
             print(json.dumps(reply), flush=True)
     return 0

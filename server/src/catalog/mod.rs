@@ -156,6 +156,12 @@ impl Catalog {
         if fitting.len() == 1 { fitting.pop().ok_or_else(Vec::new) } else { Err(fitting) }
     }
 
+    /// How long the list of a view is as JSON, for a caller who may see everything, in bytes.
+    #[must_use]
+    pub fn list_bytes(&self, view: crate::View) -> usize {
+        self.lists.of(self, view, &crate::Caller::local()).bytes()
+    }
+
     pub(crate) fn lookup(&self, name: &str) -> Lookup {
         match self.known.get(name) {
             Some(Known { plugin, tool: Some(tool) }) => Lookup::Tool(plugin.clone(), tool.clone()),
