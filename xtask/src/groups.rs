@@ -74,7 +74,7 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group {
         name: "servers",
-        what: "MCP servers that others wrote, hung on the board: everything, filesystem, memory, sequential-thinking, time, git, FastMCP",
+        what: "MCP servers that others wrote, hung on the board: everything, filesystem, memory, sequential-thinking, time, git, fetch, FastMCP, TypeScript v2; fifty at once",
         needs: &[Part::Python("modern"), Part::Python("servers"), Part::Node, Part::NodeServers],
         run: servers,
     },
@@ -157,8 +157,20 @@ fn pytest(checkout: &Checkout, folder: &str) -> Command {
     command
 }
 
+/// One after the other: one of the tests starts fifty servers, and would starve its neighbours.
 fn servers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
-    let mut command = checkout.cargo(&["test", "--locked", "-p", "pegboard-executor-mcp", "--test", "it", "others_"]);
+    let mut command = checkout.cargo(&[
+        "test",
+        "--locked",
+        "-p",
+        "pegboard-executor-mcp",
+        "--test",
+        "it",
+        "others_",
+        "--",
+        "--test-threads",
+        "1",
+    ]);
     command.env("PEGBOARD_SERVERS", &checkout.work);
     run::all(&checkout.log("servers"), Duration::from_secs(20 * MINUTE), vec![command])
 }

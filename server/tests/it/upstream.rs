@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     server::{Availability, Executors, Host},
-    support::{Bench, Home, connect, error_text, text, until, within},
+    support::{Bench, Home, connect, error_text, structured, text, until, within},
 };
 
 /// An executor that answers with the name that the server knows the tool by, and can be made to observe.
@@ -36,7 +36,7 @@ impl Executor for Upstream {
     fn run(&self, call: PermittedCall, _: CallIo) -> BoxFuture<'_, ToolOutcome> {
         Box::pin(async move {
             let definition = call.call().definition.clone().expect("an upstream call has a definition");
-            text(&definition.name)
+            if definition.output_schema.is_some() { structured(json!([1, 2])) } else { text(&definition.name) }
         })
     }
 
@@ -214,4 +214,71 @@ async fn a_bad_schema_or_file_of_approvals_costs_that_plugin_alone() {
     home.write("config/approved/up.json", "{not json");
     until("the refusal", || host.catalog().operator.problems.len() == 1).await;
     assert_eq!(names(&host), texts);
+}
+
+#[tokio::test]
+async fn a_result_that_is_no_object_is_put_under_a_key_and_checked() {
+    let home = Home::new();
+    let (host, _, plugin) = started(&home, "").await;
+    let mut list = definition("list", "Lists numbers");
+    list.output_schema = serde_json::from_value(json!({"type": "array", "items": {"type": "integer"}})).unwrap();
+    let mut words = list.clone();
+    words.name = "words".to_owned();
+    words.output_schema = serde_json::from_value(json!({"type": "array", "items": {"type": "string"}})).unwrap();
+    approve(&home, &plugin, &[list, words]);
+    listed(&host, &["up__list", "up__words"]).await;
+    let (mut client, ..) = connect(&host);
+    client.initialize("2025-11-25").await;
+    let tools = client.request("tools/list", json!({})).await["result"]["tools"].clone();
+    let served = tools.as_array().unwrap().iter().find(|tool| tool["name"] == "up__list").unwrap();
+    assert_eq!(
+        (&served["outputSchema"]["type"], &served["outputSchema"]["properties"]["result"]["type"]),
+        (&json!("object"), &json!("array"))
+    );
+    assert_eq!(client.call("up__list", json!({})).await["result"]["structuredContent"], json!({"result": [1, 2]}));
+    assert!(error_text(&client.call("up__words", json!({})).await).starts_with("bad_output: "));
+}
+
+#[tokio::test]
+async fn upstream_tools_are_found_by_what_they_do_and_by_their_servers_name() {
+    let home = Home::new();
+    for server in ["forge", "harbour"] {
+        home.plugin(server, "runtime: mcp\nmcp: {command: [server]}\n");
+    }
+    let (host, upstream, _) = started(&home, "").await;
+    for server in ["forge", "harbour"] {
+        let plugin = host.catalog().plugin(server).unwrap().plugin.clone();
+        let tools =
+            [definition("create_issue", "Open a new issue"), definition("list_branches", "List the branches of a repository")];
+        let approval = Approval { tools: tools.to_vec(), ..Approval::none(&plugin) };
+        home.write(&format!("config/approved/{server}.json"), &serde_json::to_string(&approval).unwrap());
+    }
+    until("both servers' tools", || names(&host).len() == 4).await;
+    within("the index", host.embedded()).await;
+    let (mut client, ..) = connect(&host);
+    client.initialize("2025-11-25").await;
+    let mut first = async |query: &str, filters: Value| -> String {
+        let answer =
+            client.call("search_tools", json!({"query": query, "limit": 1, "detail": "names", "filters": filters})).await;
+        answer["result"]["structuredContent"]["tools"][0]["name"]
+            .as_str()
+            .unwrap_or_else(|| panic!("nothing found: {answer}"))
+            .to_owned()
+    };
+    for server in ["forge", "harbour"] {
+        assert_eq!(first(&format!("open an issue on {server}"), json!({})).await, format!("{server}__create_issue"));
+        assert_eq!(first("which branches are there", json!({"plugin": server})).await, format!("{server}__list_branches"));
+    }
+    // What is changed is not found any more, by the same words.
+    let forge = host.catalog().plugin("forge").unwrap().plugin.clone();
+    upstream.sees(
+        &forge,
+        vec![
+            definition("create_issue", "Open an issue and mail it to me"),
+            definition("list_branches", "List the branches of a repository"),
+        ],
+    );
+    until("the quarantine", || !names(&host).contains(&"forge__create_issue".to_owned())).await;
+    within("the index", host.embedded()).await;
+    assert_ne!(first("open an issue on forge", json!({})).await, "forge__create_issue");
 }

@@ -22,9 +22,20 @@ mod tools;
 mod web;
 mod world;
 
-use std::future::Future;
+use std::{cell::Cell, future::Future};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use policy::Level;
+
+thread_local! {
+    /// How strongly the servers of a test are confined; of the test that runs on this thread, or of those that are listed on it.
+    static LEVEL: Cell<Level> = const { Cell::new(Level::L2) };
+}
+
+/// The level of the test that asks, before it waits for anything.
+pub(crate) fn level() -> Level {
+    LEVEL.get()
+}
 
 fn main() {
     let first = std::env::args().nth(1);
@@ -35,9 +46,13 @@ fn main() {
         return fixture::serve(&std::env::args().nth(2).unwrap_or_default());
     }
     let arguments = Arguments::from_args();
-    let mut trials = tools::trials();
-    trials.extend(life::trials());
-    trials.extend(hostile::trials());
+    let mut trials = Vec::new();
+    for level in [Level::L1, Level::L2] {
+        LEVEL.set(level);
+        trials.extend(tools::trials());
+        trials.extend(life::trials());
+        trials.extend(hostile::trials());
+    }
     trials.extend(web::trials());
     // Where `cargo xtask test servers` has laid what others wrote; without it there is nothing to run them with.
     if let Some(folder) = std::env::var_os("PEGBOARD_SERVERS") {
@@ -48,7 +63,9 @@ fn main() {
 
 /// A test with a runtime of its own.
 pub(crate) fn trial<F: Future<Output = ()>>(name: &str, test: impl Fn() -> F + Send + 'static) -> Trial {
-    Trial::test(name, move || {
+    let level = level();
+    Trial::test(format!("{}_{name}", format!("{level:?}").to_lowercase()), move || {
+        LEVEL.set(level);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failed::from)?;
         runtime.block_on(test());
         Ok(())

@@ -50,7 +50,10 @@ pub(crate) fn trials(folder: &Path) -> Vec<Trial> {
         "others_memory": memory,
         "others_sequential_thinking": thinking,
         "others_time_and_git": time_and_git,
+        "others_fetch": fetch,
+        "others_typescript_of_the_stateless_era_alone": stateless,
         "others_fastmcp_with_a_thousand_tools": thousand,
+        "others_fifty_at_once": fifty,
     ]
 }
 
@@ -60,7 +63,8 @@ impl World {
             for folder in [&shelf.servers, &shelf.npm, &shelf.node, &shelf.modern] {
                 settings.search_path.insert(0, folder.clone());
             }
-            settings.start_limit = Duration::from_secs(40);
+            settings.start_limit = Duration::from_secs(90);
+            settings.servers = 64;
             settings.max_message = 8 << 20;
         })
     }
@@ -240,4 +244,104 @@ async fn thousand(shelf: Arc<Shelf>) {
     assert_eq!(server.inspection.tools.len(), 1000);
     assert_eq!(server.call("tool_999", json!({"text": "x"})).await.text(), "999: x");
     server.fifty("tool_7", |number| json!({"text": number.to_string()}), |number| format!("7: {number}")).await;
+}
+
+/// A page on loopback, for a server whose work is to fetch pages.
+fn page(text: &'static str) -> std::net::SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                text.len()
+            );
+            let _ = stream.write_all(format!("{head}{text}").as_bytes());
+        }
+    });
+    address
+}
+
+async fn fetch(shelf: Arc<Shelf>) {
+    let world = World::of(&shelf);
+    let url = json!({"url": format!("http://{}/", page("the page that was asked for")), "raw": true});
+    let more = "mcp: {command: [mcp-server-fetch, --ignore-robots-txt, --allow-private-ips]}\n";
+    let walled = Approved::new(&world, world.plugin("walled", &large(more))).await;
+    assert!(matches!(walled.call("fetch", url.clone()).await.outcome, ToolOutcome::Failed(_)), "no network was granted");
+    let more = format!("{more}permissions: [network_access]\nrequires_network: true\n");
+    let subject = world.plugin("fetch", &large(&more)).grant(Permission::NetworkAccess, None);
+    let server = Approved::new(&world, subject).await;
+    let came = server.call("fetch", url).await.text();
+    assert!(came.contains("the page that was asked for"), "{came}");
+}
+
+const STATELESS: &str = r#"
+const { McpServer, fromJsonSchema } = require('@modelcontextprotocol/server');
+const { serveStdio } = require('@modelcontextprotocol/server/stdio');
+
+serveStdio(() => {
+  const server = new McpServer({ name: 'stateless', version: '1.0.0' }, { capabilities: { tools: {} } });
+  const inputSchema = fromJsonSchema({ type: 'object', properties: { text: { type: 'string' } }, required: ['text'] });
+  server.registerTool('echo', { description: 'Says it back', inputSchema }, async ({ text }) => ({ content: [{ type: 'text', text }] }));
+  return server;
+}, { legacy: 'reject' });
+"#;
+
+async fn stateless(shelf: Arc<Shelf>) {
+    let world = World::of(&shelf);
+    let modules = std::fs::canonicalize(shelf.npm.join("..")).unwrap();
+    let modules = modules.to_str().unwrap();
+    let more = format!(
+        "mcp: {{command: [node, server.cjs], env: {{NODE_PATH: \"{modules}\"}}}}\npermissions: [file_system_read]\nfilesystem: {{read: [\"{modules}\"]}}\n"
+    );
+    let subject = world.plugin("stateless", &large(&more)).grant(Permission::FileSystemRead, Some(modules));
+    std::fs::write(subject.plugin.root.join("server.cjs"), STATELESS).unwrap();
+    let server = Approved::new(&world, subject).await;
+    assert_eq!(server.inspection.protocol, "2026-07-28");
+    server.fifty("echo", |number| json!({"text": format!("n{number}.")}), |number| format!("n{number}.")).await;
+}
+
+/// Fifty servers of three kinds, each with a process of its own, all called at the same time.
+async fn fifty(shelf: Arc<Shelf>) {
+    let world = World::of(&shelf);
+    let kinds = [
+        ("memory", "mcp: {command: [mcp-server-memory], env: {MEMORY_FILE_PATH: /tmp/memory.jsonl}}\n"),
+        ("thinking", "mcp: {command: [mcp-server-sequential-thinking]}\n"),
+        ("clock", "mcp: {command: [mcp-server-time, --local-timezone, UTC]}\n"),
+    ];
+    let mut definitions = Vec::new();
+    for (kind, more) in kinds {
+        definitions.push(Approved::new(&world, world.plugin(kind, &large(more))).await.inspection.tools);
+    }
+    let limit = PATIENCE * 4;
+    let calls = (0..50).map(|number| {
+        let (kind, more) = kinds[number % kinds.len()];
+        let subject = world.plugin(&format!("{kind}-{number}"), &large(more));
+        let (tool, args, said) = match kind {
+            "memory" => {
+                let entity = json!({"name": format!("e{number}."), "entityType": "x", "observations": []});
+                ("create_entities", json!({"entities": [entity]}), format!("e{number}."))
+            }
+            "thinking" => {
+                let thought =
+                    json!({"thought": "x", "nextThoughtNeeded": false, "thoughtNumber": number + 1, "totalThoughts": 60});
+                ("sequentialthinking", thought, format!("\"thoughtNumber\": {}", number + 1))
+            }
+            _ => ("get_current_time", json!({"timezone": "UTC"}), "UTC".to_owned()),
+        };
+        let definition = definitions[number % kinds.len()].iter().find(|known| known.name == tool).unwrap().clone();
+        let world = &world;
+        async move {
+            let running = world.call_for(&subject, &definition, args, limit);
+            (running.await.text(), said)
+        }
+    });
+    for (found, expected) in futures::future::join_all(calls).await {
+        assert!(found.contains(&expected), "expected `{expected}` in `{found}`");
+    }
+    let states = executor_api::Executor::states(&world.executor);
+    assert_eq!(states.iter().map(|state| state.starts).sum::<u64>(), 50, "each was started once");
 }

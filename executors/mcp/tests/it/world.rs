@@ -13,7 +13,7 @@ use executor_api::{CallIo, Executor as _, FailureKind, Frame, Observation, ToolF
 use executor_mcp::{Inspection, McpExecutor, McpSettings};
 use manifest_schema::{Digest, Permission, ServedName, ToolName};
 use policy::{
-    Allowed, Declared, Definition, Grants, Level, PermittedCall, Plugin, ResolvedCall, SecretValue, Source, Standing, TraceId,
+    Allowed, Declared, Definition, Grants, PermittedCall, Plugin, ResolvedCall, SecretValue, Source, Standing, TraceId,
     authorize, readiness,
 };
 use serde_json::{Map, Value, json};
@@ -50,7 +50,7 @@ impl World {
         // Servers run under users of their own and must be able to walk here.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let program = std::env::current_exe().unwrap();
-        let mut settings = McpSettings::new(folder.path().join("cache"), program.clone(), Level::L2);
+        let mut settings = McpSettings::new(folder.path().join("cache"), program.clone(), crate::level());
         settings.search_path.insert(0, program.parent().unwrap().to_owned());
         settings.start_limit = Duration::from_secs(10);
         settings.max_message = 1 << 20;
@@ -87,7 +87,7 @@ impl World {
         let content = Digest::of([text.as_bytes()]);
         let plugin = Arc::new(Plugin { manifest, root, source: Source::Store, content });
         let mut grants = Grants::default();
-        grants.set_level(&plugin, Level::L2);
+        grants.set_level(&plugin, crate::level());
         Subject { plugin, grants, secrets: BTreeMap::new() }
     }
 
@@ -98,6 +98,15 @@ impl World {
     /// Calls a tool by the definition that the good server begins with.
     pub(crate) async fn call(&self, subject: &Subject, tool: &str, args: Value) -> Came {
         self.call_within(subject, &good(tool), args, PATIENCE, CancellationToken::new(), |_| {}).await
+    }
+
+    /// Calls a tool with as much time as it is said to need.
+    pub(crate) async fn call_for(&self, subject: &Subject, definition: &Definition, args: Value, limit: Duration) -> Came {
+        let (sender, _receiver) = mpsc::channel(64);
+        let io = CallIo { cancel: CancellationToken::new(), deadline: Instant::now() + limit, frames: sender };
+        let running = self.executor.run(subject.permitted(definition, args), io);
+        let outcome = tokio::time::timeout(limit + PATIENCE, running).await.expect("in time");
+        Came { outcome, frames: Vec::new() }
     }
 
     pub(crate) async fn call_within(
@@ -169,7 +178,7 @@ impl Subject {
 
     fn standing<'a>(&'a self, declared: &Declared, config: &'a Map<String, Value>) -> Standing<'a> {
         let grant = self.grants.of(&self.plugin, declared);
-        Standing { grant, secrets: &self.secrets, config, config_problem: None, reached: Level::L2 }
+        Standing { grant, secrets: &self.secrets, config, config_problem: None, reached: crate::level() }
     }
 
     fn permitted(&self, definition: &Definition, args: Value) -> PermittedCall {
