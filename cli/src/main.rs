@@ -13,6 +13,7 @@ mod imports;
 mod operator;
 mod output;
 mod settings;
+mod switchers;
 mod typed;
 mod upstream;
 

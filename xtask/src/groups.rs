@@ -74,7 +74,7 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group {
         name: "servers",
-        what: "MCP servers that others wrote, hung on the board: everything, filesystem, memory, sequential-thinking, time, git, fetch, FastMCP, TypeScript v2; fifty at once",
+        what: "MCP servers that others wrote, hung on the board: everything, filesystem, memory, sequential-thinking, time, git, fetch, FastMCP, TypeScript v2; fifty at once; npx and uvx",
         needs: &[Part::Python("modern"), Part::Python("servers"), Part::Node, Part::NodeServers],
         run: servers,
     },

@@ -130,7 +130,7 @@ pub(crate) fn python_executor(settings: &Settings) -> Outcome<PythonExecutor> {
 pub(crate) fn mcp_executor(settings: &Settings, level: Level) -> Outcome<McpExecutor> {
     let launcher = env::current_exe().map_err(|error| anyhow::anyhow!("could not find this program's own path: {error}"))?;
     let mut told = McpSettings::new(settings.places.cache.clone(), launcher, level);
-    let path = search_path();
+    let path = crate::switchers::without_shims(search_path());
     if !path.is_empty() {
         told.search_path = path;
     }

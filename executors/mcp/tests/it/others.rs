@@ -26,6 +26,7 @@ struct Shelf {
     npm: PathBuf,
     servers: PathBuf,
     modern: PathBuf,
+    uv: PathBuf,
 }
 
 pub(crate) fn trials(folder: &Path) -> Vec<Trial> {
@@ -39,6 +40,7 @@ pub(crate) fn trials(folder: &Path) -> Vec<Trial> {
         npm: folder.join("npm-servers/node_modules/.bin"),
         servers: folder.join("py-servers/bin"),
         modern: folder.join("py-modern/bin"),
+        uv: folder.join("uv/bin"),
     });
     macro_rules! others {
         ($($name:literal: $test:ident),* $(,)?) => { vec![$({ let shelf = Arc::clone(&shelf); trial($name, move || $test(Arc::clone(&shelf))) }),*] };
@@ -54,6 +56,7 @@ pub(crate) fn trials(folder: &Path) -> Vec<Trial> {
         "others_typescript_of_the_stateless_era_alone": stateless,
         "others_fastmcp_with_a_thousand_tools": thousand,
         "others_fifty_at_once": fifty,
+        "others_by_package_launchers": launchers,
     ]
 }
 
@@ -344,4 +347,45 @@ async fn fifty(shelf: Arc<Shelf>) {
     }
     let states = executor_api::Executor::states(&world.executor);
     assert_eq!(states.iter().map(|state| state.starts).sum::<u64>(), 50, "each was started once");
+}
+
+/// What package launchers are told of the machine's package index, certificates and proxies.
+fn package_environment() -> Vec<(String, String)> {
+    let known =
+        ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    let fits = |name: &str| {
+        let upper = name.to_ascii_uppercase();
+        known.contains(&upper.as_str()) || ["PIP_", "UV_", "NPM_CONFIG_"].iter().any(|prefix| upper.starts_with(prefix))
+    };
+    std::env::vars().filter(|(name, _)| fits(name)).collect()
+}
+
+/// The launchers download what they start, into the folder that is theirs, and a second server of the same package starts from there.
+async fn launchers(shelf: Arc<Shelf>) {
+    // As an installation of Node lays it: the wheel's own `npx` is a copy that finds nothing beside it.
+    let bin = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(bin.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let npx = shelf.node.join("../lib/node_modules/npm/bin/npx-cli.js").canonicalize().unwrap();
+    std::os::unix::fs::symlink(npx, bin.path().join("npx")).unwrap();
+    let world = World::with(|settings| {
+        for folder in [&shelf.node, &shelf.uv, &bin.path().to_owned()] {
+            settings.search_path.insert(0, folder.clone());
+        }
+        settings.package_environment = package_environment();
+        settings.start_limit = Duration::from_secs(180);
+        settings.max_message = 8 << 20;
+    });
+    let network = "permissions: [network_access]\nrequires_network: true\n";
+    for (name, command, tool, args, said) in [
+        ("memory", "npx, -y, \"@modelcontextprotocol/server-memory@2026.8.31\"", "read_graph", json!({}), "entities"),
+        ("clock", "uvx, mcp-server-time", "get_current_time", json!({"timezone": "UTC"}), "UTC"),
+    ] {
+        let more = large(&format!("mcp: {{command: [{command}]}}\n{network}"));
+        let subject = world.plugin(name, &more).grant(Permission::NetworkAccess, None);
+        let inspection = world.executor.inspect(subject.plugin.clone(), subject.allowed()).await;
+        let inspection = inspection.unwrap_or_else(|failure| panic!("{name}: {failure} {:?}", failure.detail));
+        let definition = inspection.tools.iter().find(|known| known.name == tool).unwrap();
+        let came = world.call_for(&subject, definition, args, PATIENCE).await.text();
+        assert!(came.contains(said), "{name}: {came}");
+    }
 }
