@@ -52,14 +52,16 @@ pub(crate) enum Heard {
 pub(crate) trait Link: Send + Sync {
     /// Sends one message; waits while the other side does not read.
     fn send(&self, message: Outgoing) -> BoxFuture<'_, Result<(), ToolFailure>>;
-    /// Nobody waits for this request any more.
-    fn forget(&self, id: u64);
-    /// The version that was agreed on, and the session where there is one.
-    fn agreed(&self, version: &str);
+    /// Nobody waits for this request any more. Matters where each request has a stream of its own.
+    fn forget(&self, _id: u64) {}
+    /// The version that was agreed on. Matters where it is repeated with each request.
+    fn agreed(&self, _version: &str) {}
     /// Ends the connection.
     fn close(&self);
     /// Whether closing a request's stream is how it is cancelled in the stateless era.
-    fn cancels_by_closing(&self) -> bool;
+    fn cancels_by_closing(&self) -> bool {
+        false
+    }
 }
 
 /// Why a request has no result.

@@ -80,16 +80,8 @@ impl Link for Pipes {
         })
     }
 
-    fn forget(&self, _id: u64) {}
-
-    fn agreed(&self, _version: &str) {}
-
     fn close(&self) {
         self.closed.cancel();
-    }
-
-    fn cancels_by_closing(&self) -> bool {
-        false
     }
 }
 

@@ -114,15 +114,7 @@ impl Link for Sse {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn forget(&self, _id: u64) {}
-
-    fn agreed(&self, _version: &str) {}
-
     fn close(&self) {
         self.closed.cancel();
-    }
-
-    fn cancels_by_closing(&self) -> bool {
-        false
     }
 }

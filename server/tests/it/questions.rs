@@ -57,7 +57,7 @@ async fn question(io: &CallIo, message: &str) -> Option<executor_api::HostAnswer
 }
 
 /// A call of the stateless era by a client that takes questions.
-fn call(tool: &str, more: Value) -> Value {
+fn call(tool: &str, more: &Value) -> Value {
     let mut params = json!({"name": tool, "arguments": {"text": "x"}});
     let mut meta = stateless();
     meta["io.modelcontextprotocol/clientCapabilities"] = json!({"elicitation": {"form": {}}});
@@ -90,21 +90,21 @@ fn said(answer: &Value) -> &str {
 async fn a_stateless_call_waits_for_answers_over_several_requests() {
     let (_home, host, _) = asker().await;
     let (mut client, ..) = connect(&host);
-    let first = client.request("tools/call", call("texts__count", json!({}))).await;
+    let first = client.request("tools/call", call("texts__count", &json!({}))).await;
     let (key, words, state) = asked(&first);
     assert_eq!(words, "Name?");
     assert!(first["result"]["_meta"]["io.modelcontextprotocol/serverInfo"].is_object(), "{first}");
     // Without an answer the same is asked again, under a state of its own.
-    let again = client.request("tools/call", call("texts__count", json!({"requestState": state}))).await;
+    let again = client.request("tools/call", call("texts__count", &json!({"requestState": state}))).await;
     let (_, words, newer) = asked(&again);
     assert!(words == "Name?" && newer != state);
-    let second = client.request("tools/call", call("texts__count", answers(&key, "Ada", &newer))).await;
+    let second = client.request("tools/call", call("texts__count", &answers(&key, "Ada", &newer))).await;
     let (key, words, state) = asked(&second);
     assert_eq!(words, "Place?");
-    let last = client.request("tools/call", call("texts__count", answers(&key, "Turin", &state))).await;
+    let last = client.request("tools/call", call("texts__count", &answers(&key, "Turin", &state))).await;
     assert_eq!((said(&last), &last["result"]["resultType"]), ("Ada in Turin", &json!("complete")));
     // A state is good for one request.
-    let late = client.request("tools/call", call("texts__count", answers(&key, "Rome", &state))).await;
+    let late = client.request("tools/call", call("texts__count", &answers(&key, "Rome", &state))).await;
     assert!(error_text(&late).starts_with("bad_session: "), "{late}");
 }
 
@@ -112,9 +112,9 @@ async fn a_stateless_call_waits_for_answers_over_several_requests() {
 async fn an_answer_that_is_none_fails_the_question_and_not_the_server() {
     let (_home, host, _) = asker().await;
     let (mut client, ..) = connect(&host);
-    let (key, _, state) = asked(&client.request("tools/call", call("texts__count", json!({}))).await);
+    let (key, _, state) = asked(&client.request("tools/call", call("texts__count", &json!({}))).await);
     let bad = json!({"inputResponses": {key: {"action": "shrug"}}, "requestState": state});
-    let failed = client.request("tools/call", call("texts__count", bad)).await;
+    let failed = client.request("tools/call", call("texts__count", &bad)).await;
     assert!(error_text(&failed).contains("the client's answer is malformed"), "{failed}");
 }
 
@@ -128,21 +128,21 @@ async fn a_held_call_belongs_to_its_caller_its_tool_and_its_arguments() {
         let answer: Answer = Web::modern(&web, "/mcp", "tools/call", params, &[("authorization", &bearer)]).await;
         answer.json()
     };
-    let (key, _, state) = asked(&send("alice", call("texts__count", json!({}))).await);
-    let mut other = call("texts__count", answers(&key, "Eve", &state));
+    let (key, _, state) = asked(&send("alice", call("texts__count", &json!({}))).await);
+    let mut other = call("texts__count", &answers(&key, "Eve", &state));
     other["arguments"] = json!({"text": "y"});
     for (who, params) in [
-        ("bob", call("texts__count", answers(&key, "Eve", &state))),
-        ("alice", call("texts__shout", answers(&key, "Eve", &state))),
+        ("bob", call("texts__count", &answers(&key, "Eve", &state))),
+        ("alice", call("texts__shout", &answers(&key, "Eve", &state))),
         ("alice", other),
-        ("alice", call("texts__count", answers(&key, "Eve", "forged"))),
+        ("alice", call("texts__count", &answers(&key, "Eve", "forged"))),
     ] {
         let refused = send(who, params).await;
         assert!(error_text(&refused).starts_with("bad_session: "), "{refused}");
     }
-    let (key, words, state) = asked(&send("alice", call("texts__count", answers(&key, "Ada", &state))).await);
+    let (key, words, state) = asked(&send("alice", call("texts__count", &answers(&key, "Ada", &state))).await);
     assert_eq!(words, "Place?");
-    assert_eq!(said(&send("alice", call("texts__count", answers(&key, "Turin", &state))).await), "Ada in Turin");
+    assert_eq!(said(&send("alice", call("texts__count", &answers(&key, "Turin", &state))).await), "Ada in Turin");
     web.end().await;
 }
 
@@ -150,7 +150,7 @@ async fn a_held_call_belongs_to_its_caller_its_tool_and_its_arguments() {
 async fn a_held_call_ends_with_the_connection_that_could_come_back_for_it() {
     let (_home, host, cancelled) = asker().await;
     let (mut client, serving, _) = connect(&host);
-    asked(&client.request("tools/call", call("texts__shout", json!({}))).await);
+    asked(&client.request("tools/call", call("texts__shout", &json!({}))).await);
     assert!(!cancelled.load(Ordering::SeqCst));
     client.close().await;
     serving.await.unwrap().unwrap();
@@ -161,7 +161,7 @@ async fn a_held_call_ends_with_the_connection_that_could_come_back_for_it() {
 async fn nobody_is_asked_who_takes_no_questions() {
     let (_home, host, _) = asker().await;
     let (mut client, ..) = connect(&host);
-    let mut params = call("texts__count", json!({}));
+    let mut params = call("texts__count", &json!({}));
     params["_meta"] = stateless();
     assert_eq!(said(&client.request("tools/call", params).await), "nobody answered");
 }
