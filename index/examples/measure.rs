@@ -1,5 +1,6 @@
 //! How fast? `cargo run -p pegboard-index --example measure -- DIR [--tools N] [--lexical | --table FILE | --model DIR --onnxruntime FILE]`
-//! prints build time, search p50 and p95 over the folder's queries, and the time to change one tool.
+//! prints build time, search p50 and p95 over the folder's queries, and the time to change one tool. With `--keep DIR` the
+//! index is left there; `measure --cold DIR …` then opens it in a process that has nothing else, and prints time and memory.
 //!
 //! Build with `--release` for figures worth quoting. Quality is in `eval`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
@@ -14,8 +15,13 @@ use anyhow::Context as _;
 use pegboard_index::vectors::{Quantized, VectorTable};
 use pegboard_index::{Embedder as _, Query, StaticEmbedder, ToolDocument};
 
+const CATALOGUE: &str = "measure";
+
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(folder) = dataset::option(&arguments, "--cold") {
+        return cold(Path::new(&folder), &arguments);
+    }
     let folder = arguments
         .first()
         .context("usage: measure DIR [--tools N] [--lexical | --table FILE | --model DIR --onnxruntime FILE]")?;
@@ -27,6 +33,9 @@ fn main() -> anyhow::Result<()> {
     println!("table, one request: {}", embedding(&queries)?);
     println!("dot products, {} vectors: {}", tools.len(), scan(tools.len())?);
     let mut indexer = dataset::indexer(&arguments)?;
+    if let Some(folder) = dataset::option(&arguments, "--keep") {
+        indexer = indexer.kept_in(Path::new(&folder), CATALOGUE);
+    }
     let start = Instant::now();
     let (mut index, stats) = indexer.update(&tools)?;
     println!("{} tools, {:?}: built in {:?}, {} embedded", tools.len(), index.mode(), start.elapsed(), stats.embedded);
@@ -41,7 +50,23 @@ fn main() -> anyhow::Result<()> {
         (index, _) = indexer.update(&tools)?;
         changes.push(start.elapsed());
     }
-    println!("change one tool: {}", quantiles(&mut changes));
+    println!("change one tool, the whole catalogue compared: {}", quantiles(&mut changes));
+    changes.clear();
+    for round in 0..40 {
+        let at = round * tools.len() / 40;
+        if let Some(tool) = tools.get_mut(at) {
+            tool.description.push_str(" again");
+            let start = Instant::now();
+            (index, _) = indexer.change(std::slice::from_ref(tool), &[], usize::MAX)?;
+            changes.push(start.elapsed());
+        }
+    }
+    println!("change one tool, told which: {}", quantiles(&mut changes));
+    let start = Instant::now();
+    if let Some(warning) = indexer.keep() {
+        println!("not kept: {warning}");
+    }
+    println!("kept in {:?}", start.elapsed());
 
     let mut times = Vec::new();
     let cpu = thread_cpu();
@@ -58,18 +83,45 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Opens a kept index: how long until it answers, and what it holds in memory.
+fn cold(folder: &Path, arguments: &[String]) -> anyhow::Result<()> {
+    let before = resident();
+    let start = Instant::now();
+    let mut indexer = dataset::indexer(arguments)?.kept_in(folder, CATALOGUE);
+    let (index, stats) = indexer.change(&[], &[], 0)?;
+    let opened = start.elapsed();
+    let hits = index.search(&Query::new("send an email to my boss"), &|_| true);
+    println!(
+        "{} tools, {:?}: open in {opened:?}, first answer after {:?} ({} hits)",
+        index.len(),
+        index.mode(),
+        start.elapsed(),
+        hits.len()
+    );
+    println!("memory: {before:.1} MB before, {:.1} MB after; warnings: {:?}", resident(), stats.warnings);
+    Ok(())
+}
+
+/// Resident memory of this process in MB.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+}
+
 /// The dense half alone: one dot product with each of `count` vectors as long as the table's.
 fn scan(count: usize) -> anyhow::Result<String> {
     let embedder = StaticEmbedder::shipped()?;
     let vector = |text: &str| Quantized::new(&embedder.embed_query(text)?, embedder.dimension());
     let few: Vec<Arc<Quantized>> =
         (0..64).map(|at| vector(&format!("tool number {at}")).map(Arc::new)).collect::<Result<_, _>>()?;
-    let table = VectorTable::pack(embedder.dimension(), (0..).zip(few.iter().cycle()).take(count));
+    let rows = (0..).zip(few.iter().cycle().cloned()).take(count);
+    let table = VectorTable::pack(embedder.dimension(), embedder.head(), rows);
     let query = vector("which tool fits these words")?;
     let mut times = Vec::new();
     for _ in 0..200 {
         let start = Instant::now();
-        std::hint::black_box(table.best_by_slot(&[&query], count));
+        std::hint::black_box(table.nearest(&[&query], 100, &mut |_| true));
         times.push(start.elapsed());
     }
     Ok(quantiles(&mut times))

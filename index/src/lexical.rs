@@ -3,13 +3,20 @@
 //! Three fields: everything a tool says (weight 1), its name (1) and its description (.3) once more. tantivy scores each
 //! field with its own BM25; here all three use the idf of the catch-all field, for a word that is rare among names only
 //! ("get" in a catalogue of nouns) is not rare. In memory, because tantivy allows one writer a folder and several servers
-//! run side by side; rebuilding ten thousand tools takes a tenth of a second.
+//! run side by side; what is kept on disk is a copy of its files (`kept.rs`).
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tantivy::collector::DocSetCollector;
+use tantivy::directory::{Directory, RamDirectory, TerminatingWrite as _};
+use tantivy::index::SegmentId;
 use tantivy::indexer::NoMergePolicy;
 use tantivy::query::{AllQuery, Bm25StatisticsProvider, BooleanQuery, BoostQuery, EnableScoring, Occur, Query, TermQuery};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentMeta, TantivyDocument, Term};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentMeta, SegmentReader, TantivyDocument, Term};
 
 use crate::analysis::{ANALYZER, analyzer, terms};
 use crate::document::ToolDocument;
@@ -23,8 +30,20 @@ const MAX_QUERY_TERMS: usize = 48;
 const MAX_SEGMENTS: usize = 8;
 const NAME_WEIGHT: f32 = 1.0;
 const DESCRIPTION_WEIGHT: f32 = 0.3;
-/// Marks a deleted document in the slot map.
+/// Stands for a document without a slot.
 const NO_SLOT: u32 = u32::MAX;
+/// Indexes with more tools are tidied up in the background: a change must not wait for a merge of everything.
+const LARGE: u32 = 20_000;
+/// So many segments are never left, merge in the background or not.
+const MOST_SEGMENTS: usize = 48;
+/// tantivy's own list of its files, and its table of contents.
+const MANAGED: &str = ".managed.json";
+const META: &str = "meta.json";
+
+/// A file of the engine: its name and its bytes.
+pub(crate) type EngineFile = (String, Vec<u8>);
+/// Document number → slot.
+type SlotMap = Arc<Vec<u32>>;
 
 #[derive(Debug, Clone, Copy)]
 struct Fields {
@@ -41,19 +60,69 @@ pub struct LexicalWriter {
     writer: IndexWriter,
     reader: IndexReader,
     index: Index,
+    directory: RamDirectory,
+    /// Made once a segment: documents keep their numbers for as long as it lives.
+    slots: HashMap<SegmentId, SlotMap>,
+    /// Being merged in the background.
+    merging: Vec<SegmentId>,
 }
 
 impl LexicalWriter {
     /// An empty index.
     pub fn new() -> tantivy::Result<Self> {
-        let (schema, fields) = schema();
-        let index = Index::create_in_ram(schema);
+        let directory = RamDirectory::create();
+        let (schema, _) = schema();
+        let index = Index::create(directory.clone(), schema, tantivy::IndexSettings::default())?;
+        Self::of(index, directory)
+    }
+
+    /// The index that [`LexicalWriter::files`] was taken of; refuses one of another schema.
+    pub(crate) fn restore(files: Vec<EngineFile>) -> tantivy::Result<Self> {
+        let directory = RamDirectory::create();
+        for (name, bytes) in files {
+            if name == MANAGED || name == META {
+                directory.atomic_write(Path::new(&name), &bytes)?;
+            } else {
+                let mut file = directory.open_write(Path::new(&name))?;
+                file.write_all(&bytes)?;
+                file.terminate()?;
+            }
+        }
+        let index = Index::open(directory.clone())?;
+        if index.schema() != schema().0 {
+            return Err(tantivy::TantivyError::SchemaError("not the schema of this version".to_owned()));
+        }
+        Self::of(index, directory)
+    }
+
+    fn of(index: Index, directory: RamDirectory) -> tantivy::Result<Self> {
+        let (_, fields) = schema();
         index.tokenizers().register(ANALYZER, analyzer());
         let writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
-        // Merges in the background would make scores depend on the moment: a merge drops deleted tools from the counts.
+        // Merges by themselves would make scores depend on the moment: a merge drops deleted tools from the counts.
         writer.set_merge_policy(Box::new(NoMergePolicy));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { fields, writer, reader, index })
+        Ok(Self { fields, writer, reader, index, directory, slots: HashMap::new(), merging: Vec::new() })
+    }
+
+    /// The engine's files as of the last [`LexicalWriter::publish`].
+    pub(crate) fn files(&self) -> tantivy::Result<Vec<EngineFile>> {
+        // A searcher holds its files against deletion by a merge that ends meanwhile.
+        let _held = self.reader.searcher();
+        let meta = self.index.load_metas()?;
+        let ids: HashSet<String> = meta.segments.iter().map(|segment| segment.id().uuid_string()).collect();
+        let of_segment = |path: &Path| path.to_str().and_then(|path| path.get(..32)).is_some_and(|id| ids.contains(id));
+        let mut paths: Vec<PathBuf> = self.index.directory().list_managed_files().into_iter().collect();
+        paths.retain(|path| of_segment(path) && self.directory.exists(path).unwrap_or(false));
+        paths.sort();
+        let mut files = vec![(META.to_owned(), serde_json::to_vec(&meta)?)];
+        for path in &paths {
+            let bytes = self.directory.open_read(path)?.read_bytes()?;
+            files.push((path.to_string_lossy().into_owned(), bytes.to_vec()));
+        }
+        paths.push(PathBuf::from(META));
+        files.push((MANAGED.to_owned(), serde_json::to_vec(&paths)?));
+        Ok(files)
     }
 
     /// Adds a tool under a slot that no other live tool has.
@@ -81,32 +150,68 @@ impl LexicalWriter {
         self.writer.commit()?;
         self.compact()?;
         self.reader.reload()?;
-        LexicalView::new(self.fields, self.reader.searcher())
+        self.view()
+    }
+
+    fn view(&mut self) -> tantivy::Result<LexicalView> {
+        let searcher = self.reader.searcher();
+        let mut slots = Vec::new();
+        for reader in searcher.segment_readers() {
+            let known = match self.slots.get(&reader.segment_id()) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(slot_map(reader)?),
+            };
+            slots.push(known);
+        }
+        self.slots = searcher.segment_readers().iter().map(SegmentReader::segment_id).zip(slots.iter().cloned()).collect();
+        Ok(LexicalView { fields: self.fields, searcher, slots })
     }
 
     /// Merges here and now, so that the same updates always give the same scores: all segments when many tools were
-    /// deleted (they still count in the statistics), else the small ones when there are too many.
+    /// deleted (they still count in the statistics), else the small ones when there are too many. What would take seconds is
+    /// done in the background: scores then change a little when it is done.
     fn compact(&mut self) -> tantivy::Result<()> {
         let mut segments = self.index.searchable_segment_metas()?;
+        self.merging.retain(|id| segments.iter().any(|segment| segment.id() == *id));
         let live: u32 = segments.iter().map(SegmentMeta::num_docs).sum();
         let deleted: u32 = segments.iter().map(SegmentMeta::num_deleted_docs).sum();
         let worn = deleted > 8 && deleted > live / 8;
-        if !worn {
+        if !self.merging.is_empty() {
+            // Those are spoken for; what came since is merged among itself.
+            segments.retain(|segment| !self.merging.contains(&segment.id()));
+        }
+        let everything = worn && self.merging.is_empty();
+        if !everything {
             if segments.len() <= MAX_SEGMENTS {
                 return Ok(());
             }
             segments.sort_by_key(|segment| std::cmp::Reverse(segment.num_docs()));
             let largest = segments.first().map_or(0, SegmentMeta::num_docs);
-            if live - largest < largest / 4 {
+            let rest: u32 = segments.iter().skip(1).map(SegmentMeta::num_docs).sum();
+            if rest < largest / 4 {
                 segments.remove(0);
             }
         }
         let ids: Vec<_> = segments.iter().map(SegmentMeta::id).collect();
-        if !ids.is_empty() {
-            self.writer.merge(&ids).wait()?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let documents: u32 = segments.iter().map(SegmentMeta::num_docs).sum();
+        let merged = self.writer.merge(&ids);
+        // A first index is not waited for by anyone who has an older one, and ends up in one piece.
+        if documents > LARGE && ids.len() < MOST_SEGMENTS && !self.slots.is_empty() {
+            self.merging = ids;
+        } else {
+            merged.wait()?;
         }
         Ok(())
     }
+}
+
+fn slot_map(reader: &SegmentReader) -> tantivy::Result<Vec<u32>> {
+    let column = reader.fast_fields().u64("slot")?;
+    let slot = |document| column.first(document).and_then(|slot| u32::try_from(slot).ok()).unwrap_or(NO_SLOT);
+    Ok((0..reader.max_doc()).map(slot).collect())
 }
 
 fn schema() -> (Schema, Fields) {
@@ -127,24 +232,11 @@ fn schema() -> (Schema, Fields) {
 pub struct LexicalView {
     fields: Fields,
     searcher: Searcher,
-    /// Per segment: document number → slot, [`NO_SLOT`] for deleted ones.
-    slots: Vec<Vec<u32>>,
+    /// Per segment.
+    slots: Vec<SlotMap>,
 }
 
 impl LexicalView {
-    fn new(fields: Fields, searcher: Searcher) -> tantivy::Result<Self> {
-        let mut slots: Vec<Vec<u32>> = Vec::new();
-        for reader in searcher.segment_readers() {
-            let column = reader.fast_fields().u64("slot")?;
-            let slot = |document| match column.first(document) {
-                Some(slot) if !reader.is_deleted(document) => u32::try_from(slot).unwrap_or(NO_SLOT),
-                _ => NO_SLOT,
-            };
-            slots.push((0..reader.max_doc()).map(slot).collect());
-        }
-        Ok(Self { fields, searcher, slots })
-    }
-
     /// The best `depth` tools for these words among those that `accept` lets through, best first.
     ///
     /// `accept` is asked before a tool takes a place, so a refused one neither shows up nor pushes another out.
@@ -156,7 +248,7 @@ impl LexicalView {
         for (reader, slots) in self.searcher.segment_readers().iter().zip(&self.slots) {
             weight.for_each_pruning(best.threshold(), reader, &mut |document, score| {
                 let slot = slots.get(document as usize).copied().unwrap_or(NO_SLOT);
-                if slot != NO_SLOT && accept(slot) {
+                if slot != NO_SLOT && !reader.is_deleted(document) && accept(slot) {
                     best.push(slot, score);
                 }
                 best.threshold()

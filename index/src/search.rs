@@ -6,11 +6,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::cache::TextKey;
 use crate::clauses::clauses;
 use crate::document::{clean, clip};
 use crate::embed::{EmbedError, Embedder};
 use crate::fusion::{Candidate, DEPTH, Ranked, dense_weight, fuse, lexical_only};
-use crate::lexical::{LexicalView, TopSlots};
+use crate::lexical::LexicalView;
+use crate::shared::{Chunked, Multimap};
 use crate::vectors::{Quantized, VectorTable};
 
 /// Bytes of a request that are read.
@@ -83,11 +85,53 @@ pub struct Answer {
     pub degraded: Option<EmbedError>,
 }
 
-/// A tool in the index, as far as answers need it.
-#[derive(Debug)]
+/// A tool in the index, as far as answers and later updates need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
+    pub(crate) slot: u32,
+    /// The served name.
     pub(crate) id: String,
-    pub(crate) embedded: bool,
+    /// The tool's own name.
+    pub(crate) name: String,
+    /// Digest of its contents.
+    pub(crate) digest: [u8; 32],
+    /// The texts that its vectors stand for.
+    pub(crate) texts: Vec<TextKey>,
+}
+
+/// A tool under one of its names: served names before short ones, then in the order of the served names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    short: bool,
+    entry: Arc<Entry>,
+}
+
+impl Named {
+    /// A tool's names, in lower case.
+    pub(crate) fn all(entry: &Arc<Entry>) -> impl Iterator<Item = (String, Self)> {
+        let served = Some((entry.id.to_lowercase(), Self { short: false, entry: Arc::clone(entry) }));
+        let short = (!entry.name.eq_ignore_ascii_case(&entry.id))
+            .then(|| (entry.name.to_lowercase(), Self { short: true, entry: Arc::clone(entry) }));
+        served.into_iter().chain(short)
+    }
+
+    /// Names are kept by hash: is it this one?
+    fn is(&self, name: &str) -> bool {
+        let own = if self.short { &self.entry.name } else { &self.entry.id };
+        own.to_lowercase() == name
+    }
+}
+
+impl Ord for Named {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.short.cmp(&other.short).then_with(|| self.entry.id.cmp(&other.entry.id))
+    }
+}
+
+impl PartialOrd for Named {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The dense half of a snapshot.
@@ -103,9 +147,9 @@ pub struct ToolIndex {
     pub(crate) lexical: LexicalView,
     pub(crate) dense: Option<Dense>,
     /// By slot; free slots are empty.
-    pub(crate) entries: Vec<Option<Arc<Entry>>>,
-    /// Lower-case served and short names; served names before short ones.
-    pub(crate) names: HashMap<String, Vec<u32>>,
+    pub(crate) entries: Chunked<Option<Arc<Entry>>>,
+    /// By lower-case served and short names.
+    pub(crate) names: Multimap<Named>,
     pub(crate) tools: usize,
 }
 
@@ -170,7 +214,7 @@ impl ToolIndex {
             Ok(lists) => (lists, None),
             Err(error) => (None, Some(error)),
         };
-        let has_vector = |slot: u32| self.entry(slot).is_some_and(|entry| entry.embedded);
+        let has_vector = |slot: u32| self.usable_dense().is_some_and(|dense| dense.table.has(slot));
         let floor = self.usable_dense().map_or(f32::NEG_INFINITY, |dense| dense.embedder.floor());
         let mut scored = texts.iter().enumerate().map(|(at, text)| {
             let lexical = self.by_words(text, depth, gate);
@@ -206,16 +250,7 @@ impl ToolIndex {
         let embed = |text: &&str| Quantized::new(&dense.embedder.embed_query(text)?, dense.embedder.dimension());
         let vectors = texts.iter().map(embed).collect::<Result<Vec<_>, EmbedError>>()?;
         let queries: Vec<&Quantized> = vectors.iter().collect();
-        let best = |cosines: Vec<f32>| {
-            let mut best = TopSlots::new(depth);
-            for (slot, cosine) in (0..).zip(cosines) {
-                if cosine > best.threshold() && cosine.is_finite() && gate.accepts(slot) {
-                    best.push(slot, cosine);
-                }
-            }
-            best.into_sorted()
-        };
-        Ok(Some(dense.table.best_by_slot(&queries, self.entries.len()).into_iter().map(best).collect()))
+        Ok(Some(dense.table.nearest(&queries, depth, &mut |slot| gate.accepts(slot))))
     }
 
     /// Tools whose name is the whole request, then those whose served name is one of its words.
@@ -224,10 +259,10 @@ impl ToolIndex {
         let served = text.split_whitespace().map(|word| bare_name(word).to_lowercase()).filter(|word| word.contains("__"));
         let mut exact: Vec<(u32, Hit)> = Vec::new();
         for name in std::iter::once(whole).chain(served) {
-            for slot in self.names.get(&name).into_iter().flatten() {
-                if exact.iter().all(|(taken, _)| taken != slot)
-                    && gate.accepts(*slot)
-                    && let Some((slot, hit)) = self.hit(*slot, scored.get(slot).copied().unwrap_or_default())
+            for slot in self.names.get(&name).iter().filter(|named| named.is(&name)).map(|named| named.entry.slot) {
+                if exact.iter().all(|(taken, _)| *taken != slot)
+                    && gate.accepts(slot)
+                    && let Some((slot, hit)) = self.hit(slot, scored.get(&slot).copied().unwrap_or_default())
                 {
                     exact.push((slot, Hit { score: 1.0, exact: true, ..hit }));
                 }
@@ -279,14 +314,14 @@ fn bare_name(text: &str) -> &str {
 
 /// Asks the caller's filter once a tool, and only about tools that are about to take a place.
 struct Gate<'g> {
-    entries: &'g [Option<Arc<Entry>>],
+    entries: &'g Chunked<Option<Arc<Entry>>>,
     accept: &'g dyn Fn(&str) -> bool,
     asked: RefCell<Vec<Option<bool>>>,
 }
 
 impl<'g> Gate<'g> {
-    fn new(entries: &'g [Option<Arc<Entry>>], accept: &'g dyn Fn(&str) -> bool) -> Self {
-        Self { entries, accept, asked: RefCell::new(vec![None; entries.len()]) }
+    fn new(entries: &'g Chunked<Option<Arc<Entry>>>, accept: &'g dyn Fn(&str) -> bool) -> Self {
+        Self { entries, accept, asked: RefCell::new(vec![None; entries.room()]) }
     }
 
     fn accepts(&self, slot: u32) -> bool {

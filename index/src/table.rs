@@ -14,6 +14,8 @@ const MAGIC: &[u8; 8] = b"PEGTAB01";
 /// Pieces of a text that are read; the fit saw no more either.
 const MAX_PIECES: usize = 128;
 const MAX_DIMENSION: usize = 4096;
+/// Components that choose what is compared wholly: how much that misses is measured in `tests/it/table.rs`.
+const HEAD: usize = crate::vectors::SHORT_HEAD;
 const MAX_ROWS: usize = 1 << 20;
 
 /// An encoder that is a table.
@@ -66,6 +68,11 @@ impl Embedder for StaticEmbedder {
 
     fn dimension(&self) -> usize {
         self.table.dimension
+    }
+
+    /// The table is rotated onto its main directions, the strongest first.
+    fn head(&self) -> usize {
+        HEAD
     }
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {

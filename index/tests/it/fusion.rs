@@ -101,17 +101,21 @@ fn eight_bits_keep_the_cosine() {
     for dimension in [1, 31, 32, 33, 384] {
         let vectors: Vec<Vec<f32>> = (0..20).map(|_| (0..dimension).map(|_| next()).collect()).collect();
         let packed: Vec<Arc<Quantized>> = vectors.iter().map(|v| Arc::new(Quantized::new(v, dimension).unwrap())).collect();
-        let table = VectorTable::pack(dimension, (0..).zip(&packed));
-        let together = table.best_by_slot(&[&packed[0], &packed[1]], 21);
-        assert_eq!(together[1], table.best_by_slot(&[&packed[1]], 21)[0], "each query is scored as if it were alone");
-        let found = &together[0];
-        for (vector, cosine) in vectors.iter().zip(found) {
+        let table = VectorTable::pack(dimension, 0, (0..).zip(packed.iter().cloned()));
+        let nearest = |queries: &[&Quantized]| table.nearest(queries, 21, &mut |_| true);
+        let together = nearest(&[&packed[0], &packed[1]]);
+        assert_eq!(together[1], nearest(&[&packed[1]])[0], "each query is scored as if it were alone");
+        assert_eq!(together[0].len(), 20);
+        for (slot, cosine) in &together[0] {
+            let vector = &vectors[*slot as usize];
             let dot: f32 = vectors[0].iter().zip(vector).map(|(a, b)| a * b).sum();
             let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
             let expected = dot / norm(&vectors[0]) / norm(vector);
             assert!((expected - cosine).abs() < 0.02, "{dimension}: {expected} {cosine}");
         }
-        assert_eq!(found[20], f32::NEG_INFINITY, "a slot without a vector");
+        let refused = table.nearest(&[&packed[0]], 3, &mut |slot| slot != 0);
+        let others: Vec<(u32, f32)> = together[0].iter().copied().filter(|(slot, _)| *slot != 0).take(3).collect();
+        assert_eq!(refused[0], others, "a refused slot takes no place");
     }
 }
 

@@ -8,5 +8,6 @@ mod fake;
 mod fusion;
 mod hostile;
 mod incremental;
+mod kept;
 mod search;
 mod table;

@@ -1,7 +1,9 @@
 //! The shipped table: pinned, the same pieces as in its training, and sense in its distances.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use pegboard_index::vectors::{Quantized, VectorTable};
 use pegboard_index::{BadTable, Embedder, Indexer, Mode, StaticEmbedder};
 use sha2::{Digest, Sha256};
 
@@ -113,6 +115,37 @@ fn an_index_with_it_is_hybrid_and_finds_by_meaning() {
     assert!(matches!(index.mode(), Mode::Hybrid { embedder } if embedder.starts_with("static@")));
     assert_eq!(find(&index, "how hot will it be tomorrow")[0], "weather__forecast");
     assert_eq!(find(&index, "dollars to euros")[0], "money__convert");
+}
+
+/// In a catalog too large to compare every vector wholly, heads must bring up what whole vectors would.
+#[test]
+fn the_nearest_by_whole_vectors_are_on_the_shortlist() {
+    let embedder = StaticEmbedder::shipped().unwrap();
+    let verbs = ["send", "find", "create", "delete", "list", "convert", "translate", "book", "play", "count", "draw", "check"];
+    let things = ["email", "flight", "hotel", "song", "invoice", "ticket", "photo", "map", "recipe", "file", "price", "poem"];
+    let places = ["in Paris", "for a team", "by date", "as a table", "in German", "at night", "for children", "at work"];
+    let ways = ["quickly", "with a picture", "twice", "on a phone", "for free", "in colour", "by voice", "offline", "safely"];
+    let mut texts = Vec::new();
+    for verb in verbs {
+        for thing in things {
+            texts.extend(places.iter().flat_map(|place| ways.iter().map(move |way| format!("{verb} {thing} {place} {way}"))));
+        }
+    }
+    let rows: Vec<Arc<Quantized>> =
+        embedder.embed_documents(&texts).unwrap().iter().map(|v| Arc::new(Quantized::new(v, 256).unwrap())).collect();
+    let of_heads = VectorTable::pack(256, embedder.head(), (0..).zip(rows.iter().cloned()));
+    let of_wholes = VectorTable::pack(256, 0, (0..).zip(rows));
+    assert!(texts.len() > 10_000 && embedder.head() < 256);
+    let (mut found, mut wanted) = (0, 0);
+    for query in ["mail my boss", "where can I stay tonight", "music", "how much is it", "make a drawing of a cat", "cook"] {
+        let query = Quantized::new(&vector(query), 256).unwrap();
+        let [near] = of_heads.nearest(&[&query], 100, &mut |_| true).try_into().unwrap();
+        let [exact] = of_wholes.nearest(&[&query], 100, &mut |_| true).try_into().unwrap();
+        assert_eq!(near[0], exact[0]);
+        wanted += exact.len();
+        found += exact.iter().filter(|hit| near.contains(hit)).count();
+    }
+    assert!(found * 100 >= wanted * 98, "{found} of {wanted}");
 }
 
 /// Words of no language and questions about nothing here: an empty answer says more than ten poor ones.
