@@ -109,11 +109,13 @@ struct Missing {
     slots: Vec<u32>,
 }
 
+/// A tool with other contents than before, their digest, and the tool as it was.
+type Fresh<'t> = (&'t ToolDocument, [u8; 32], Option<Arc<Entry>>);
+
 /// What an update will do, found before anything is changed.
 #[derive(Default)]
 struct Plan<'t> {
-    /// The slot is that of the tool's last contents.
-    fresh: Vec<(&'t ToolDocument, [u8; 32], Option<Arc<Entry>>)>,
+    fresh: Vec<Fresh<'t>>,
     gone: Vec<Arc<Entry>>,
     unchanged: usize,
 }
@@ -152,11 +154,9 @@ impl Indexer {
         let file = KeptFile::new(folder, catalogue, model, dimension);
         let (kept, warning) = file.load();
         self.warnings.extend(warning);
-        if let Some(kept) = kept {
-            if self.restore(kept).is_err() {
-                self.warnings.push(file.ignored(CacheProblem::Damaged("the lexical engine refused its files")));
-                self.forget();
-            }
+        if kept.is_some_and(|kept| self.restore(kept).is_err()) {
+            self.warnings.push(file.ignored(CacheProblem::Damaged("the lexical engine refused its files")));
+            self.forget();
         }
         self.kept = Some(file);
         self

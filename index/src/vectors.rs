@@ -215,22 +215,26 @@ impl VectorTable {
 
     /// The whole cosines of a shortlist.
     fn best_of(&self, list: Shortlist, query: &Quantized, depth: usize) -> Ranked {
-        let query_steps: Vec<i16> = query.steps.iter().map(|step| i16::from(*step)).collect();
-        let (query_head, query_tail) = query_steps.split_at(self.head);
+        let steps: Vec<i16> = query.steps.iter().map(|step| i16::from(*step)).collect();
         let mut best = TopSlots::new(depth);
         for slot in list.into_slots() {
-            let Some(block) = self.block(slot) else { continue };
-            let mut nearest = f32::NEG_INFINITY;
-            for row in block.rows(slot) {
-                let (Some((head, tail)), Some(scale)) = (self.parts(block, row), block.scales.get(row)) else { continue };
-                let steps = dot(query_head, head) + dot(query_tail, tail);
-                nearest = nearest.max(steps as f32 * query.scale * scale);
-            }
-            if nearest.is_finite() {
-                best.push(slot, nearest);
+            if let Some(cosine) = self.cosine(&steps, query.scale, slot) {
+                best.push(slot, cosine);
             }
         }
         best.into_sorted()
+    }
+
+    /// The best cosine of a slot's vectors with a query of widened steps; nothing where it has none.
+    pub(crate) fn cosine(&self, steps: &[i16], scale: f32, slot: u32) -> Option<f32> {
+        let (query_head, query_tail) = steps.split_at_checked(self.head)?;
+        let block = self.block(slot)?;
+        let cosines = block.rows(slot).filter_map(|row| {
+            let (head, tail) = self.parts(block, row)?;
+            let steps = dot(query_head, head) + dot(query_tail, tail);
+            Some(steps as f32 * scale * block.scales.get(row)?)
+        });
+        cosines.filter(|cosine| cosine.is_finite()).max_by(f32::total_cmp)
     }
 }
 
