@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use guard::{Guard, Rules};
 pub use limits::HttpLimits;
 use listen::Listeners;
-use sessions::Sessions;
+use sessions::{Owners, Sessions};
 use sse::SseSessions;
 
 use crate::{
@@ -120,10 +120,12 @@ impl HttpServer {
 fn router(host: &Arc<Host>, guard: Guard, limits: &HttpLimits, ended: &CancellationToken) -> Router {
     let sse = SseSessions::new(host.clone(), *limits, ended.clone());
     let legacy = Router::new().route("/sse", get(sse::open)).route("/messages", post(sse::message)).with_state(sse);
+    let owners = Owners::default();
     let mcp = Router::new()
-        .route_service("/mcp", streamable(host, host.settings.view, limits, ended))
-        .route_service("/mcp/search", streamable(host, View::Search, limits, ended))
-        .layer(from_fn_with_state((host.clone(), limits.body), body::bound));
+        .route_service("/mcp", streamable(host, host.settings.view, &owners, limits, ended))
+        .route_service("/mcp/search", streamable(host, View::Search, &owners, limits, ended))
+        .layer(from_fn_with_state((host.clone(), limits.body), body::bound))
+        .layer(from_fn_with_state(owners, sessions::bind));
     let closed = Router::new().route("/metrics", get(metrics)).with_state(host.clone()).merge(mcp).merge(legacy);
     let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(host.clone());
     closed
@@ -146,6 +148,7 @@ async fn hide(request: axum::extract::Request, next: axum::middleware::Next) -> 
 fn streamable(
     host: &Arc<Host>,
     view: View,
+    owners: &Owners,
     limits: &HttpLimits,
     ended: &CancellationToken,
 ) -> StreamableHttpService<Endpoint, Sessions> {
@@ -154,7 +157,8 @@ fn streamable(
     config.cancellation_token = ended.child_token();
     config.max_request_body_bytes = body::MAX_BODY;
     let endpoint = Endpoint::new(host.clone(), view, Channel::Http);
-    StreamableHttpService::new(move || Ok(endpoint.clone()), Arc::new(Sessions::new(host.clone(), limits.sessions)), config)
+    let sessions = Sessions::new(host.clone(), owners.clone(), limits.sessions);
+    StreamableHttpService::new(move || Ok(endpoint.clone()), Arc::new(sessions), config)
 }
 
 async fn metrics(State(host): State<Arc<Host>>) -> Response {

@@ -1,7 +1,16 @@
-//! Sessions of Streamable HTTP: rmcp's, bounded in number, and telling the host when one ends.
+//! Sessions of Streamable HTTP: rmcp's, bounded in number, each its opener's alone, and telling the host when one ends.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 use futures::Stream;
 use policy::SessionId as PluginSession;
 use rmcp::{
@@ -15,11 +24,41 @@ use rmcp::{
     },
 };
 
-use crate::Host;
+use crate::{Caller, Host};
+
+const HEADER: &str = "mcp-session-id";
+
+/// Who opened which session. An id that another caller got hold of opens nothing.
+#[derive(Clone, Default)]
+pub(crate) struct Owners(Arc<Mutex<HashMap<SessionId, Caller>>>);
+
+impl Owners {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Caller>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets a request into a session only with the token that opened it; to anyone else the session does not exist. Behind the guard.
+pub(crate) async fn bind(State(owners): State<Owners>, request: Request, next: Next) -> Response {
+    let id = |headers: &axum::http::HeaderMap| headers.get(HEADER).and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::nobody);
+    let asked = id(request.headers());
+    if let Some(asked) = &asked
+        && owners.lock().get(asked.as_str()).is_some_and(|owner| *owner != caller)
+    {
+        return (StatusCode::NOT_FOUND, "no such session").into_response();
+    }
+    let response = next.run(request).await;
+    if let (None, Some(opened)) = (asked, id(response.headers())) {
+        owners.lock().insert(opened.into(), caller);
+    }
+    response
+}
 
 pub(crate) struct Sessions {
     inner: LocalSessionManager,
     host: Arc<Host>,
+    owners: Owners,
     most: usize,
 }
 
@@ -33,8 +72,8 @@ pub(crate) enum SessionError {
 }
 
 impl Sessions {
-    pub(crate) fn new(host: Arc<Host>, most: usize) -> Self {
-        Self { inner: LocalSessionManager::default(), host, most }
+    pub(crate) fn new(host: Arc<Host>, owners: Owners, most: usize) -> Self {
+        Self { inner: LocalSessionManager::default(), host, owners, most }
     }
 }
 
@@ -63,6 +102,7 @@ impl SessionManager for Sessions {
 
     async fn close_session(&self, id: &SessionId) -> Result<(), SessionError> {
         // Also reached when a session ends by itself; ending one twice is harmless.
+        self.owners.lock().remove(id);
         self.host.end_session(&PluginSession(id.clone())).await;
         Ok(self.inner.close_session(id).await?)
     }

@@ -396,6 +396,25 @@ async fn a_stateless_caller_keeps_its_session_by_a_signed_handle() {
 }
 
 #[tokio::test]
+async fn an_older_session_is_its_openers_alone() {
+    let (home, host, _) = session_host().await;
+    let tokens = tokens(&home, &[("alice", &["*"]), ("bob", &["*"])]);
+    let web = web(&host, |settings| settings.tokens = Some(tokens)).await;
+    let [alice, bob] = ["alice", "bob"].map(|name| format!("Bearer {name}-token"));
+    let opened = web.post("/mcp", &[("authorization", &alice)], &initialize("2025-11-25")).await;
+    let session = opened.headers["mcp-session-id"].clone();
+    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "texts__shout", "arguments": {"text": "x"}}}).to_string();
+    for path in ["/mcp", "/mcp/search"] {
+        let headers = [("mcp-session-id", session.as_str()), ("mcp-protocol-version", "2025-11-25"), ("authorization", &bob)];
+        assert_eq!(web.post(path, &headers, &call).await.status, 404);
+        assert_eq!(web.request("DELETE", path, &headers, b"").await.status, 404);
+    }
+    let headers = [("mcp-session-id", session.as_str()), ("mcp-protocol-version", "2025-11-25"), ("authorization", &alice)];
+    assert_eq!(session_of(&web.post("/mcp", &headers, &call).await).0, session);
+    web.end().await;
+}
+
+#[tokio::test]
 async fn an_older_session_is_the_plugins_session() {
     let (_home, host, bench) = session_host().await;
     let web = web(&host, |_| {}).await;
