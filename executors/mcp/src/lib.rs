@@ -7,6 +7,8 @@
 
 mod definitions;
 mod events;
+mod handshake;
+mod headers;
 mod http;
 mod inspection;
 mod jail;

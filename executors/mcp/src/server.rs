@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::Engine as _;
 use executor_api::{CallIo, FailureKind, Observer, ToolFailure, ToolOutcome};
 use manifest_schema::Digest;
 use policy::{Allowed, Definition, Plugin};
@@ -20,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     McpSettings, Offered, ServerIdentity,
     definitions::{self, Listing, MAX_TOOLS},
+    handshake::{Hello, handshake},
+    headers::repeated,
     http::Http,
     jail::Jailed,
     peer::{self, Ask, Era, Fault, Link, Peer},
@@ -79,13 +80,6 @@ impl Known {
         let digests = listing.tools.iter().map(|tool| (tool.name.clone(), tool.digest())).collect();
         Arc::new(Self { listing, digests, at: Instant::now(), announced })
     }
-}
-
-struct Hello {
-    identity: ServerIdentity,
-    protocol: String,
-    instructions: Option<String>,
-    capabilities: Value,
 }
 
 impl Server {
@@ -402,102 +396,6 @@ impl Server {
             drop(tokio::task::spawn_blocking(move || process.end(ENDING)).await);
         }
     }
-}
-
-impl Hello {
-    fn nobody() -> Self {
-        Self { identity: ServerIdentity::default(), protocol: String::new(), instructions: None, capabilities: Value::Null }
-    }
-
-    fn read(mut result: Value, protocol: &str, identity: Option<Value>) -> Self {
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(|text| wire::cut(text, 200));
-        let info = identity.unwrap_or_else(|| result.get_mut("serverInfo").map(Value::take).unwrap_or_default());
-        Self {
-            identity: ServerIdentity {
-                name: text(&info, "name").unwrap_or_default(),
-                title: text(&info, "title"),
-                version: text(&info, "version").unwrap_or_default(),
-            },
-            protocol: protocol.to_owned(),
-            instructions: result.get("instructions").and_then(Value::as_str).map(|text| wire::cut(text, 8 << 10)),
-            capabilities: result.get_mut("capabilities").map(Value::take).unwrap_or_default(),
-        }
-    }
-}
-
-/// `initialize` first: every server of the older era knows it, many that know both prefer it, and some of the older ones never answer what
-/// they do not know. A server of the stateless era alone refuses it at once.
-async fn handshake(peer: &Arc<Peer>, deadline: Instant) -> Result<Hello, Fault> {
-    let never = CancellationToken::new();
-    let ask = |method: &'static str, params: Value, headers: Vec<(String, String)>| {
-        peer.ask(Ask { method, params, headers, frames: None, deadline, cancel: &never })
-    };
-    let params = json!({ "protocolVersion": wire::LEGACY, "capabilities": peer::capabilities(), "clientInfo": peer::client() });
-    let refusal = match ask("initialize", params, Vec::new()).await {
-        Ok(result) => {
-            let version = result.get("protocolVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-            if !wire::LEGACY_VERSIONS.contains(&version.as_str()) {
-                let found = wire::cut(&version, 40);
-                let expected = wire::LEGACY_VERSIONS.join(", ");
-                let problem = format!("the server chose protocol version `{found}`, expected one of {expected}");
-                return Err(Fault::Broken(ToolFailure::new(FailureKind::Unsupported, problem)));
-            }
-            peer.agree(Era::Legacy, &version);
-            peer.told("notifications/initialized", json!({})).await.map_err(Fault::Broken)?;
-            return Ok(Hello::read(result, &version, None));
-        }
-        Err(Fault::Rpc(error)) => error,
-        Err(fault) => return Err(fault),
-    };
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": wire::MODERN,
-        "io.modelcontextprotocol/clientInfo": peer::client(),
-        "io.modelcontextprotocol/clientCapabilities": peer::capabilities(),
-    });
-    let headers = [("mcp-protocol-version", wire::MODERN), ("mcp-method", "server/discover")];
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let result = match ask("server/discover", json!({ "_meta": meta }), headers).await {
-        Ok(result) => result,
-        // What it said to the first question says more.
-        Err(Fault::Rpc(_)) => return Err(Fault::Rpc(refusal)),
-        Err(fault) => return Err(fault),
-    };
-    let versions = result.get("supportedVersions").and_then(Value::as_array).cloned().unwrap_or_default();
-    if !versions.iter().any(|version| version == wire::MODERN) {
-        let found = wire::cut(&Value::Array(versions).to_string(), 120);
-        let problem = format!(
-            "the server speaks the protocol versions {found}, expected {} or one that begins with `initialize`",
-            wire::MODERN
-        );
-        return Err(Fault::Broken(ToolFailure::new(FailureKind::Unsupported, problem)));
-    }
-    peer.agree(Era::Modern, wire::MODERN);
-    let identity = result.pointer("/_meta/io.modelcontextprotocol~1serverInfo").cloned();
-    Ok(Hello::read(result, wire::MODERN, identity))
-}
-
-/// Headers of the stateless era that repeat what a body says: the tool's name, and arguments whose schema asks for it.
-fn repeated(definition: &Definition, args: &Map<String, Value>) -> Vec<(String, String)> {
-    let mut headers = vec![("mcp-name".to_owned(), header_value(&definition.name))];
-    let properties = definition.input_schema.get("properties").and_then(Value::as_object);
-    for (name, schema) in properties.into_iter().flatten() {
-        let Some(header) = schema.get("x-mcp-header").and_then(Value::as_str) else { continue };
-        let plain = !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let value = match args.get(name) {
-            Some(Value::String(text)) => header_value(text),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-            _ => continue,
-        };
-        if plain {
-            headers.push((format!("mcp-param-{}", header.to_ascii_lowercase()), value));
-        }
-    }
-    headers
-}
-
-fn header_value(text: &str) -> String {
-    let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim() == text && !text.starts_with("=?");
-    if plain { text.to_owned() } else { format!("=?base64?{}?=", base64::engine::general_purpose::STANDARD.encode(text)) }
 }
 
 /// A server's error in words.
