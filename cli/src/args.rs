@@ -91,6 +91,7 @@ pub(crate) enum Command {
     Add(commands::add::Add),
     Approve(commands::approve::Approve),
     Remove(commands::remove::Remove),
+    Import(commands::import::Import),
     ImportConfig(commands::import_config::ImportConfig),
     Validate(commands::validate::Validate),
     Schema(commands::schema::Schema),

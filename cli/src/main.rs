@@ -9,6 +9,7 @@ mod clients;
 mod commands;
 mod exit;
 mod failure;
+mod foreign;
 mod imports;
 mod operator;
 mod output;
@@ -69,6 +70,7 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Add(command) => command.run(&settings, output),
         Command::Approve(command) => command.run(&settings, output),
         Command::Remove(command) => command.run(&settings, output),
+        Command::Import(command) => command.run(output),
         Command::ImportConfig(command) => command.run(&settings, global, output),
         Command::Grant(command) => command.run(&settings, output),
         Command::Revoke(command) => command.run(&settings, output),

@@ -6,6 +6,7 @@ mod args_schema;
 mod diagnostic;
 mod digest;
 mod fields;
+pub mod foreign;
 mod keys;
 mod manifest;
 mod name;

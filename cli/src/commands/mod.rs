@@ -13,6 +13,7 @@ mod embedder;
 pub(crate) mod grant;
 pub(crate) mod grants;
 pub(crate) mod host;
+pub(crate) mod import;
 pub(crate) mod import_config;
 pub(crate) mod info;
 pub(crate) mod list;

@@ -11,6 +11,7 @@ mod client_config;
 mod config;
 mod grants;
 mod help;
+mod import;
 mod import_config;
 mod json;
 mod run;

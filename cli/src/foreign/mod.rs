@@ -1,0 +1,171 @@
+//! Folders of plugins that were written for other hosts, on the disk: found in a tree, copied, and given a `plugin.yaml`.
+//!
+//! What their manifests mean is in `manifest_schema::foreign`.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use manifest_schema::foreign::{self, Adapter, Converted, ForeignPlugin, Form, MAX_FOREIGN_BYTES};
+use serde_json::json;
+
+use crate::failure::{Failure, Outcome};
+
+/// What stands between our call and a foreign function.
+const ADAPTER: &str = include_str!("adapter.py");
+const MAX_DEPTH: usize = 6;
+const MAX_FOLDERS: usize = 20_000;
+const MAX_FILES: usize = 2_000;
+const MAX_BYTES: u64 = 64 << 20;
+/// Left where they are: made anew by whoever needs them, or not the plugin's.
+const SKIPPED: [&str; 7] = [".git", "node_modules", "__pycache__", ".venv", "venv", ".pytest_cache", "target"];
+
+/// A folder with a foreign manifest.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) root: PathBuf,
+    pub(crate) form: Form,
+}
+
+/// Every folder below this one that holds a foreign manifest, in the order of paths; not what lies inside of one.
+pub(crate) fn find(top: &Path) -> Outcome<Vec<Candidate>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(top.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((folder, depth)) = waiting.pop() {
+        seen += 1;
+        if seen > MAX_FOLDERS {
+            return Err(Failure::usage(
+                "import.too_many",
+                format!("there are more than {MAX_FOLDERS} folders in `{}`", top.display()),
+            ));
+        }
+        if let Some(form) = Form::ALL.into_iter().find(|form| folder.join(form.file()).is_file()) {
+            found.push(Candidate { root: folder, form });
+            continue;
+        }
+        if depth >= MAX_DEPTH {
+            continue;
+        }
+        let entries = fs::read_dir(&folder).map_err(|error| Failure::file("read", &folder, &error))?;
+        for entry in entries.flatten() {
+            let skipped = SKIPPED.iter().any(|name| entry.file_name() == *name);
+            // A link could lead anywhere, back to above among it.
+            if !skipped && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found.sort_by(|one, other| one.root.cmp(&other.root));
+    Ok(found)
+}
+
+/// What a folder would become.
+///
+/// # Errors
+/// Why it can't be taken over, in words.
+pub(crate) fn convert(candidate: &Candidate) -> Result<Converted, String> {
+    let path = candidate.root.join(candidate.form.file());
+    let bytes = fs::read(&path).map_err(|error| format!("`{}` can't be read: {error}", candidate.form.file()))?;
+    let manifest = String::from_utf8(bytes).map_err(|_| format!("`{}` is not UTF-8", candidate.form.file()))?;
+    let folder = candidate.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = |name: &str| {
+        let path = candidate.root.join(name);
+        let small = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= 4 * MAX_FOREIGN_BYTES as u64);
+        small.then(|| fs::read_to_string(path).ok()).flatten()
+    };
+    let plugin = ForeignPlugin { folder: &folder, form: candidate.form, manifest: &manifest, file: &file };
+    foreign::convert(&plugin).map_err(|error| error.to_string())
+}
+
+/// The text of its `plugin.yaml`, judged like any other.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub(crate) fn manifest(candidate: &Candidate, converted: &Converted) -> Result<String, String> {
+    let body = serde_saphyr::to_string(&converted.manifest).map_err(|error| format!("its manifest can't be written: {error}"))?;
+    let text = format!("# Made by `pegboard import` from {}.\n{body}", candidate.form.file());
+    match manifest_schema::parse("plugin.yaml", &text) {
+        Ok(_) => Ok(text),
+        Err(problems) => Err(problems.0.first().map_or_else(|| "its manifest is not valid".to_owned(), ToString::to_string)),
+    }
+}
+
+/// Copies the folder and adds what makes it a plugin of ours. Whole or not at all.
+pub(crate) fn write(candidate: &Candidate, converted: &Converted, manifest: &str, target: &Path) -> Result<(), String> {
+    let parent = target.parent().unwrap_or(Path::new("."));
+    let staging = tempfile::Builder::new()
+        .prefix(".import-")
+        .tempdir_in(parent)
+        .map_err(|error| format!("`{}` can't be written: {error}", parent.display()))?;
+    let copy = || -> Result<(), String> {
+        let mut room = Room { files: MAX_FILES, bytes: MAX_BYTES };
+        copy_into(&candidate.root, staging.path(), &mut room, 0)?;
+        let put = |name: &str, text: &str| {
+            fs::write(staging.path().join(name), text).map_err(|error| format!("`{name}` can't be written: {error}"))
+        };
+        put("plugin.yaml", manifest)?;
+        if let Some(adapter) = &converted.adapter {
+            put("pegboard_adapter.py", ADAPTER)?;
+            put("pegboard_adapter.json", &described(adapter))?;
+        }
+        if let Some(script) = &converted.pairs_script {
+            let path = staging.path().join(script);
+            let source = fs::read_to_string(&path).map_err(|error| format!("`{script}` can't be read: {error}"))?;
+            fs::write(&path, marked(&source)).map_err(|error| format!("`{script}` can't be written: {error}"))?;
+        }
+        Ok(())
+    };
+    copy()?;
+    // As a folder that anyone may read: a plugin runs as a user of its own.
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(staging.path(), open).map_err(|error| format!("the mode of a folder can't be set: {error}"))?;
+    fs::rename(staging.keep(), target).map_err(|error| format!("`{}` can't be made: {error}", target.display()))
+}
+
+fn described(adapter: &Adapter) -> String {
+    let Adapter { file, function, boxed, aliases, required } = adapter;
+    json!({"file": file, "function": function, "boxed": boxed, "aliases": aliases, "required": required}).to_string()
+}
+
+/// The script with the comment that asks for its input as a list of pairs, after the lines that must be first.
+fn marked(source: &str) -> String {
+    const MARK: &str = "# pegboard: inputs=list\n";
+    let first =
+        source.split_inclusive('\n').take_while(|line| line.starts_with("#!") || line.contains("coding")).map(str::len).sum();
+    let (head, rest) = source.split_at(first);
+    format!("{head}{MARK}{rest}")
+}
+
+/// What may still be copied.
+struct Room {
+    files: usize,
+    bytes: u64,
+}
+
+fn copy_into(from: &Path, to: &Path, room: &mut Room, depth: usize) -> Result<(), String> {
+    if depth > MAX_DEPTH * 2 {
+        return Err("its folders lie too deep in one another".to_owned());
+    }
+    let entries = fs::read_dir(from).map_err(|error| format!("`{}` can't be read: {error}", from.display()))?;
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Ok(kind) = entry.file_type() else { continue };
+        if SKIPPED.iter().any(|skipped| name == *skipped) || name == "plugin.yaml" {
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir(to.join(&name)).map_err(|error| format!("a folder can't be made: {error}"))?;
+            copy_into(&path, &to.join(&name), room, depth + 1)?;
+        } else if kind.is_file() {
+            let length = entry.metadata().map_or(u64::MAX, |found| found.len());
+            room.files = room.files.checked_sub(1).ok_or(format!("it has more than {MAX_FILES} files"))?;
+            room.bytes = room.bytes.checked_sub(length).ok_or(format!("it has more than {MAX_BYTES} bytes"))?;
+            fs::copy(&path, to.join(&name)).map_err(|error| format!("`{}` can't be copied: {error}", path.display()))?;
+        }
+        // Links and special files stay behind: what they lead to is not the plugin's.
+    }
+    Ok(())
+}

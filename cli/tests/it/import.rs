@@ -1,0 +1,117 @@
+//! `import`: plugins of other hosts, in a tree, become plugins that run here; each other one gets its reason.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::run::Home;
+
+impl Home {
+    fn foreign(&self, folder: &str, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            let path = self.path().join("theirs").join(folder).join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    /// Calls a tool of the imported plugins.
+    fn imported(&self, tool: &str, args: &Value) -> Value {
+        let run = self.run(&["call", tool, "--args", &args.to_string(), "--json", "--plugins", "imported"]).end();
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {} {}", run.stdout, run.stderr))
+    }
+}
+
+fn verb(verb: &str, more: &Value) -> String {
+    let mut manifest = json!({"verb": verb, "name": verb, "version": "1.0", "description": format!("Does {verb}"), "language": "python",
+        "inputDefinitions": [{"name": "text", "required": true, "type": "string", "description": "What to work on", "aliases": ["content"]},
+            {"name": "loud", "type": "boolean"}],
+        "entryPoint": {"main": "main.py"}});
+    manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    manifest.to_string()
+}
+
+#[test]
+fn a_tree_is_imported_and_its_plugins_run_as_their_authors_wrote_them() {
+    let home = Home::new();
+    let plain = "def execute_plugin(inputs):\n    return {'success': True, 'outputs': {'said': inputs['text'].upper(), 'loud': inputs.get('loud') is True}}\n";
+    home.foreign(
+        "a/plain",
+        &[("manifest.json", &verb("plain", &json!({"configuration": {"key": 1}, "mystery": true}))), ("main.py", plain)],
+    );
+    let enveloped = "def execute_plugin(inputs, context):\n    text = inputs['text']['value']\n    loud = inputs['loud'].value if 'loud' in inputs else None\n    \
+                     return [{'success': True, 'name': 'said', 'resultType': 'string', 'result': text + context['plugin_id']},\n            {'success': True, 'name': 'loud', 'result': bool(loud)}]\n";
+    home.foreign("a/enveloped", &[("manifest.json", &verb("enveloped", &json!({}))), ("main.py", enveloped)]);
+    let script = "#!/usr/bin/env python3\nimport json, sys\npairs = dict(json.load(sys.stdin))\nprint(json.dumps([{'success': True, 'name': 'said', 'result': pairs['text']['value'][::-1]}]))\n";
+    home.foreign("b/script", &[("manifest.json", &verb("script", &json!({}))), ("main.py", script)]);
+    let class = "class Notes:\n    def initialize(self, config, context):\n        self.prefix = 'note: '\n\n    def execute(self, input):\n        return {'said': self.prefix + input['text']}\n\n    def cleanup(self):\n        pass\n";
+    let plugin = json!({"plugin_id": "org.example.notes", "name": "Notes", "version": "2", "category": "Writing", "entry_point": "notes.py",
+        "permissions": ["filesystem"], "min_core_version": "9.9.9"});
+    home.foreign("c/notes", &[("plugin.json", &plugin.to_string()), ("notes.py", class)]);
+    home.foreign("d/broken", &[("manifest.json", "{\"verb\": ")]);
+    home.foreign("d/script_js", &[("manifest.json", &verb("js", &json!({"language": "javascript"}))), ("main.js", "")]);
+    home.foreign("d/empty", &[("manifest.json", "{}")]);
+    home.foreign("d/gone", &[("manifest.json", &verb("gone", &json!({"entryPoint": {"main": "../secret.py"}})))]);
+    let document = home.run(&["import", "theirs", "--json"]).ends(0).json();
+    assert_eq!((&document["imported"], &document["refused"]), (&json!(4), &json!(4)), "{document}");
+    let reason = |folder: &str| {
+        let found = document["plugins"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|report| report["from"].as_str().unwrap().ends_with(folder))
+            .unwrap();
+        found.clone()
+    };
+    for (folder, words) in [
+        ("d/broken", "not valid JSON"),
+        ("d/script_js", "`javascript`, which is not run yet"),
+        ("d/empty", "expected `verb`"),
+        ("d/gone", "is not in the folder"),
+    ] {
+        assert!(reason(folder)["reason"].as_str().unwrap().contains(words), "{folder}: {}", reason(folder));
+    }
+    let notes = reason("a/plain")["notes"].to_string();
+    assert!(notes.contains("`configuration`") && notes.contains("`mystery`"), "{notes}");
+    home.run(&["validate", "imported/plain", "imported/enveloped", "imported/script", "imported/org_example_notes"]).ends(0);
+    let said = |answer: &Value| answer["structured"]["said"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    let plain = home.imported("plain__plain", &json!({"content": "ab", "loud": true}));
+    assert_eq!((said(&plain).as_str(), &plain["structured"]["loud"]), ("AB", &json!(true)), "an alias, and a real boolean");
+    let enveloped = home.imported("enveloped__enveloped", &json!({"text": "from ", "loud": false}));
+    assert_eq!((said(&enveloped).as_str(), &enveloped["structured"]["loud"]), ("from enveloped", &json!(false)));
+    assert_eq!(said(&home.imported("script__script", &json!({"text": "abc"}))), "cba");
+    let missing = home.imported("plain__plain", &json!({}));
+    assert!(missing.to_string().contains("the argument 'text' is missing"), "{missing}");
+    // It asked for files, so it waits for its grant like any other.
+    assert_eq!(
+        home.run(&["call", "org_example_notes__notes", "--args", "{\"text\": \"x\"}", "--plugins", "imported"]).end().code,
+        4
+    );
+    // Once more: nothing is overwritten.
+    assert_eq!(home.run(&["import", "theirs/a/plain", "--json"]).ends(0).json()["plugins"][0]["plugin"], "plain_2");
+}
+
+#[test]
+fn where_nothing_can_be_imported_it_says_so() {
+    let home = Home::new();
+    fs::create_dir_all(home.path().join("empty")).unwrap();
+    assert_eq!(home.run(&["import", "empty", "--json"]).ends(5).json()["error"]["code"], "import.not_found");
+    assert_eq!(home.run(&["import", "nowhere", "--json"]).ends(5).json()["error"]["code"], "import.not_found");
+    home.foreign("one", &[("manifest.json", "[]")]);
+    assert_eq!(home.run(&["import", "theirs", "--json"]).ends(3).json()["error"]["code"], "import.nothing");
+}
+
+#[test]
+fn a_hundred_are_imported_in_one_command() {
+    let home = Home::new();
+    for number in 0..100 {
+        let code = format!("def execute_plugin(inputs):\n    return {number}\n");
+        home.foreign(
+            &format!("p{number}"),
+            &[("manifest.json", &verb(&format!("count{number}"), &json!({}))), ("main.py", &code)],
+        );
+    }
+    let document = home.run(&["import", "theirs", "-o", "imported", "--json"]).ends(0).json();
+    assert_eq!(document["imported"], 100);
+    assert_eq!(home.imported("count42__count42", &json!({"text": "x"}))["structured"], json!({"result": 42}));
+}
