@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -68,16 +69,25 @@ pub(crate) fn find(top: &Path) -> Outcome<Vec<Candidate>> {
 /// Why it can't be taken over, in words.
 pub(crate) fn convert(candidate: &Candidate) -> Result<Converted, String> {
     let path = candidate.root.join(candidate.form.file());
-    let bytes = fs::read(&path).map_err(|error| format!("`{}` can't be read: {error}", candidate.form.file()))?;
+    let bytes = read_bounded(&path).map_err(|error| format!("`{}` can't be read: {error}", candidate.form.file()))?;
     let manifest = String::from_utf8(bytes).map_err(|_| format!("`{}` is not UTF-8", candidate.form.file()))?;
     let folder = candidate.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let root = fs::canonicalize(&candidate.root).map_err(|error| format!("its folder can't be opened: {error}"))?;
+    // A manifest may name any path, and a folder of it may be a link: only what lies inside is read.
     let file = |name: &str| {
-        let path = candidate.root.join(name);
-        let small = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= 4 * MAX_FOREIGN_BYTES as u64);
+        let path = fs::canonicalize(root.join(name)).ok().filter(|path| path.starts_with(&root))?;
+        let small = fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= 4 * MAX_FOREIGN_BYTES as u64);
         small.then(|| fs::read_to_string(path).ok()).flatten()
     };
     let plugin = ForeignPlugin { folder: &folder, form: candidate.form, manifest: &manifest, file: &file };
     foreign::convert(&plugin).map_err(|error| error.to_string())
+}
+
+/// One byte more than a manifest may have, so that one that is too large is seen to be.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_FOREIGN_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The text of its `plugin.yaml`, judged like any other.

@@ -92,6 +92,27 @@ fn a_tree_is_imported_and_its_plugins_run_as_their_authors_wrote_them() {
 }
 
 #[test]
+fn nothing_outside_of_a_folder_is_read_or_copied() {
+    let home = Home::new();
+    let class = "class Theirs:\n    def execute(self, input):\n        return 1\n";
+    fs::create_dir_all(home.path().join("outside")).unwrap();
+    fs::write(home.path().join("outside/secret.py"), class).unwrap();
+    for (folder, entry) in [("up", "../../outside/secret.py"), ("link", "inner/secret.py"), ("absolute", "/etc/passwd")] {
+        home.foreign(
+            folder,
+            &[("plugin.json", &json!({"plugin_id": folder, "entry_point": entry}).to_string()), ("mine.py", class)],
+        );
+    }
+    std::os::unix::fs::symlink(home.path().join("outside"), home.path().join("theirs/link/inner")).unwrap();
+    let refused = home.run(&["import", "theirs", "--json"]).ends(3).json();
+    assert!(refused.to_string().matches("is not in the folder").count() >= 3, "{refused}");
+    // The same file in the folder is taken, and the link beside it stays behind.
+    home.foreign("link", &[("plugin.json", &json!({"plugin_id": "link", "entry_point": "mine.py"}).to_string())]);
+    home.run(&["import", "theirs/link"]).ends(0);
+    assert!(home.path().join("imported/link/mine.py").exists() && !home.path().join("imported/link/inner").exists());
+}
+
+#[test]
 fn where_nothing_can_be_imported_it_says_so() {
     let home = Home::new();
     fs::create_dir_all(home.path().join("empty")).unwrap();

@@ -54,7 +54,7 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
         "name": words::name(title, 32).unwrap_or_else(|| name.clone()), "description": cut(description, 2000), "module_path": module, "class_name": class,
         "args_schema": {"type": "object"},
     });
-    manifest.insert("mcps".to_owned(), json!([spec]));
+    manifest.insert("mcps".to_owned(), Value::Array(vec![spec]));
     text(document, "category")
         .and_then(|shelf| words::name(shelf, 40))
         .map(|shelf| manifest.insert("category".to_owned(), json!(shelf)));

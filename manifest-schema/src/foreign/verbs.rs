@@ -88,7 +88,7 @@ fn finish(
     spec: Value,
 ) -> Converted {
     let Converted { manifest, notes, .. } = &mut converted;
-    manifest.insert("mcps".to_owned(), json!([spec]));
+    manifest.insert("mcps".to_owned(), Value::Array(vec![spec]));
     if manifest.get("runtime").is_none() {
         packages(plugin, document, manifest, notes);
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
 
 mod bad_manifests;
+mod foreign;
 mod good_manifests;
 mod hostile;
 mod rendering;
