@@ -10,7 +10,7 @@ use crate::cache::TextKey;
 use crate::clauses::clauses;
 use crate::document::{clean, clip};
 use crate::embed::{EmbedError, Embedder};
-use crate::fusion::{Candidate, DEPTH, Ranked, dense_weight, fuse, lexical_only};
+use crate::fusion::{Candidate, DEPTH, Fused, Ranked, dense_weight, fuse, lexical_only};
 use crate::lexical::LexicalView;
 use crate::shared::{Chunked, Multimap};
 use crate::vectors::{Quantized, VectorTable};
@@ -22,7 +22,7 @@ const MAX_HITS: usize = 1000;
 /// How much nearer a tool must be to a request without a single word of the catalog: what that shares with anything may be chance.
 const WORDLESS: f32 = 2.0;
 /// The whole request's share when it was taken apart; the best clause has the rest.
-const WHOLE_SHARE: f32 = 0.5;
+const WHOLE_SHARE: f32 = 0.6;
 
 /// A request in plain words, or a tool's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,8 +227,8 @@ impl ToolIndex {
             }
         });
         let whole = scored.next().unwrap_or_default();
-        let candidates = if clauses.is_empty() { whole } else { lift(whole, scored) };
-        (candidates, degraded)
+        let fused = if clauses.is_empty() { whole } else { lift(whole, scored) };
+        (relative(fused), degraded)
     }
 
     fn by_words(&self, text: &str, depth: usize, gate: &Gate<'_>) -> Ranked {
@@ -282,19 +282,33 @@ impl ToolIndex {
 }
 
 /// The whole request's scores and those of its best clause, each with its share.
-fn lift(mut whole: HashMap<u32, Candidate>, clauses: impl Iterator<Item = HashMap<u32, Candidate>>) -> HashMap<u32, Candidate> {
+fn lift(whole: Fused, clauses: impl Iterator<Item = Fused>) -> Fused {
+    let Fused { candidates: mut lifted, mut top } = whole;
     let mut best: HashMap<u32, f32> = HashMap::new();
-    for (slot, candidate) in clauses.flatten() {
-        let entry = best.entry(slot).or_default();
-        *entry = entry.max(candidate.score);
+    let mut best_top = 0f32;
+    for clause in clauses {
+        best_top = best_top.max(clause.top);
+        for (slot, candidate) in clause.candidates {
+            let entry = best.entry(slot).or_default();
+            *entry = entry.max(candidate.score);
+        }
     }
-    for candidate in whole.values_mut() {
+    for candidate in lifted.values_mut() {
         candidate.score *= WHOLE_SHARE;
     }
     for (slot, score) in best {
-        whole.entry(slot).or_default().score += (1.0 - WHOLE_SHARE) * score;
+        lifted.entry(slot).or_default().score += (1.0 - WHOLE_SHARE) * score;
     }
-    whole
+    top = WHOLE_SHARE * top + (1.0 - WHOLE_SHARE) * best_top;
+    Fused { candidates: lifted, top }
+}
+
+/// Scores from 0 to 1: 1 is what is first by words, by meaning, and in a clause.
+fn relative(fused: Fused) -> HashMap<u32, Candidate> {
+    let share = if fused.top > 0.0 { 1.0 / fused.top } else { 0.0 };
+    let mut candidates = fused.candidates;
+    candidates.values_mut().for_each(|candidate| candidate.score = (candidate.score * share).clamp(0.0, 1.0));
+    candidates
 }
 
 /// By fused score, then by what lies beyond the depth of fusion, then by name: the same question has one answer.

@@ -57,22 +57,52 @@ fn a_silent_embedder_leaves_words_and_says_so() {
 #[test]
 fn dense_weight_falls_with_size() {
     let weights: Vec<f32> = [1, 250, 500, 1_000, 2_000, 100_000].into_iter().map(dense_weight).collect();
-    assert!((weights[0] - 0.5).abs() < 1e-6 && (weights[1] - 0.5).abs() < 1e-6, "{weights:?}");
-    assert!((weights[4] - 0.3).abs() < 1e-6 && (weights[5] - 0.3).abs() < 1e-6, "{weights:?}");
+    assert!((weights[0] - 0.6).abs() < 1e-6 && (weights[1] - 0.6).abs() < 1e-6, "{weights:?}");
+    assert!((weights[4] - 0.45).abs() < 1e-6 && (weights[5] - 0.45).abs() < 1e-6, "{weights:?}");
     assert!(weights.is_sorted_by(|a, b| a >= b) && weights[2] < weights[1] && weights[3] < weights[2], "{weights:?}");
 }
 
 #[test]
 fn fusion_by_hand() {
+    // Fifty places, all others 0: mean .3, mean square 2.5, so one spread is the root of 2.41.
     let lexical = vec![(0, 10.0), (1, 5.0)];
+    let by_words = |score: f32| score / 2.41f32.sqrt();
+    // Mean .6, spread the root of .08 / 3, end of the list .4.
     let dense = vec![(1, 0.8), (2, 0.6), (3, 0.4)];
-    let fused = fuse(&lexical, &dense, 0.5, f32::NEG_INFINITY, |slot| slot != 0);
-    let score = |slot: u32| fused[&slot].score;
-    assert_eq!(score(0), 1.0, "no vector yet: its words decide alone");
-    assert!((score(1) - (0.5 * 0.5 + 0.5 * 1.0)).abs() < 1e-6);
-    assert!((score(2) - 0.5 * 0.5).abs() < 1e-6);
-    assert_eq!(score(3), 0.0, "last of the list");
-    assert_eq!((fused[&1].lexical, fused[&1].dense), (Some(5.0), Some(0.8)));
+    let by_meaning = |score: f32| (score - 0.4) / (0.08f32 / 3.0).sqrt();
+    let fused = fuse(&lexical, &dense, 0.25, f32::NEG_INFINITY, |slot| slot != 0);
+    let expected = [by_words(10.0), 0.75 * by_words(5.0) + 0.25 * by_meaning(0.8), 0.25 * by_meaning(0.6), 0.0];
+    for (slot, expected) in (0..).zip(expected) {
+        let score = fused.candidates[&slot].score;
+        assert!((score - expected).abs() < 1e-4, "{slot}: {score}, expected {expected}");
+    }
+    assert!((fused.top - by_words(10.0)).abs() < 1e-4, "no vector yet: its words decide alone, and are the most there is");
+    assert_eq!((fused.candidates[&1].lexical, fused.candidates[&1].dense), (Some(5.0), Some(0.8)));
+}
+
+/// The same places in both lists, but one list is sure of its first.
+#[test]
+fn a_list_whose_first_stands_out_weighs_more() {
+    let flat: Vec<(u32, f32)> = (0..100).map(|i| (i, 0.6 - i as f32 * 0.001)).collect();
+    let sure = |first: u32| -> Vec<(u32, f32)> {
+        let others = flat.iter().filter(|(slot, _)| *slot != first).map(|(slot, score)| (*slot, score - 0.1));
+        std::iter::once((first, 0.9)).chain(others).collect()
+    };
+    let best = |lexical: &Vec<(u32, f32)>, dense: &Vec<(u32, f32)>| {
+        let fused = fuse(lexical, dense, 0.5, f32::NEG_INFINITY, |_| true).candidates;
+        fused.into_iter().max_by(|a, b| a.1.score.total_cmp(&b.1.score)).unwrap().0
+    };
+    assert_eq!((best(&sure(40), &flat), best(&flat, &sure(40))), (40, 40));
+    assert_eq!(best(&flat, &flat), 0, "the control");
+}
+
+#[test]
+fn equal_scores_and_lists_of_one_are_as_good_as_the_first() {
+    let one = fuse(&vec![], &vec![(7, 0.4)], 0.5, 0.1, |_| true);
+    assert!(one.candidates[&7].score > 0.0 && one.candidates[&7].score == one.top, "{one:?}");
+    let same = fuse(&vec![], &vec![(1, 0.4), (2, 0.4)], 0.5, 0.1, |_| true);
+    assert!(same.candidates.values().all(|found| found.score == same.top && found.score > 0.0), "{same:?}");
+    assert_eq!(fuse(&vec![], &vec![], 0.5, 0.1, |_| true).top, 0.0);
 }
 
 #[test]
@@ -80,7 +110,7 @@ fn what_is_near_to_nothing_is_no_answer_unless_a_word_says_so() {
     let (lexical, dense) = (vec![(0, 10.0)], vec![(1, 0.8), (2, 0.3), (0, 0.1)]);
     let tools = |floor: f32| {
         let fused = fuse(&lexical, &dense, 0.5, floor, |_| true);
-        let mut tools: Vec<(u32, f32)> = fused.iter().map(|(slot, found)| (*slot, found.score)).collect();
+        let mut tools: Vec<(u32, f32)> = fused.candidates.iter().map(|(slot, found)| (*slot, found.score)).collect();
         tools.sort_by_key(|(slot, _)| *slot);
         tools
     };

@@ -112,10 +112,10 @@ fn a_refused_tool_neither_appears_nor_takes_a_place() {
     let embedder = Arc::new(Synonyms::new("synonyms"));
     let hybrid = Indexer::hybrid(embedder, None).unwrap().update(&tools).unwrap().0;
     for index in [lexical(&tools), hybrid] {
-        let everyone = index.search(&Query::new("weather").limit(5), &|_| true);
+        let everyone = index.search(&Query::new("weather temperature").limit(5), &|_| true);
         assert_eq!(everyone.len(), 5);
         assert!(everyone.iter().all(|hit| hit.id.starts_with("secret__")), "the control: unfiltered, the others are better");
-        let allowed = index.search(&Query::new("weather").limit(5), &|id| id.starts_with("open__"));
+        let allowed = index.search(&Query::new("weather temperature").limit(5), &|id| id.starts_with("open__"));
         assert_eq!(ids(&allowed), ["open__diary"]);
         assert!(index.search(&Query::new("weather"), &|_| false).is_empty());
         assert!(index.search(&Query::new("secret__weather7"), &|id| id.starts_with("open__")).iter().all(|hit| !hit.exact));
