@@ -1,13 +1,13 @@
 //! How well does the index find? `cargo run -p pegboard-index --example eval -- DIR… [--lexical | --table FILE |
 //! --model DIR --onnxruntime FILE] [--cache DIR] [--half even|odd] [--keywords] [--rrf] [--out RUN.jsonl]` prints recall, completeness, NDCG and
-//! MRR over each folder's queries, with the shipped table where nothing else is said.
+//! MRR over each folder's queries, and the time of a search, with the shipped table where nothing else is said.
 //!
 //! `--keywords` asks for the keyword form of each request: its n longest words that are no stop words, in their order, where n
 //! is 2 to 6 by the digest of the request's id; requests of a single such word are left out. `--rrf` ranks by reciprocal ranks
 //! (k = 60) of the two lists instead, for comparison.
 //!
 //! `--half` keeps half of the queries, by the digest of their id: one half to choose by, the other to report. It stops when
-//! the mode is not the one asked for, so it also shows that an encoder really loads. Timing is in `measure`, not here.
+//! the mode is not the one asked for, so it also shows that an encoder really loads. How long the rest takes is in `measure`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 mod dataset;
@@ -15,6 +15,7 @@ mod dataset;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use dataset::QueryLine;
@@ -51,13 +52,16 @@ fn evaluate(folder: &Path, arguments: &[String]) -> anyhow::Result<Scores> {
     let by_rank = arguments.iter().any(|argument| argument == "--rrf");
     let mut scores = Scores::default();
     let mut run = String::new();
+    let mut times = Vec::new();
     for query in dataset::queries(folder)? {
         if half.as_deref().is_some_and(|half| (half == "odd") != odd(&query.id)) {
             continue;
         }
         let words = if keywords { keyword_form(&query) } else { Some(query.query.clone()) };
         let Some(words) = words else { continue };
+        let start = Instant::now();
         let mut answer = index.answer(&Query::new(words).limit(if by_rank { 2 * DEPTH } else { DEPTH }), &|_| true);
+        times.push(start.elapsed());
         if by_rank {
             rank_again(&mut answer.hits);
         }
@@ -67,6 +71,8 @@ fn evaluate(folder: &Path, arguments: &[String]) -> anyhow::Result<Scores> {
         scores.add(&score(&query, &ranked));
         writeln!(run, "{}", serde_json::json!({"id": query.id, "ranked": ranked, "raw": raw}))?;
     }
+    times.sort();
+    scores.median = times.get(times.len() / 2).copied().unwrap_or_default();
     if let Some(out) = dataset::option(arguments, "--out") {
         std::fs::write(out, run)?;
     }
@@ -115,6 +121,8 @@ const METRICS: [&str; 8] = ["R@1", "R@5", "R@10", "C@5", "C@10", "NDCG@10", "MRR
 struct Scores {
     sums: [f64; METRICS.len()],
     count: f64,
+    /// Time of one search.
+    median: Duration,
 }
 
 impl Scores {
@@ -130,7 +138,8 @@ impl Scores {
 
 impl std::fmt::Display for Scores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        METRICS.iter().zip(self.mean()).try_for_each(|(name, value)| write!(f, " {name} {value:.4}"))
+        METRICS.iter().zip(self.mean()).try_for_each(|(name, value)| write!(f, " {name} {value:.4}"))?;
+        if self.median.is_zero() { Ok(()) } else { write!(f, " p50 {:.3} ms", self.median.as_secs_f64() * 1e3) }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use pegboard_index::vectors::{Quantized, VectorTable};
-use pegboard_index::{Embedder as _, Query, StaticEmbedder, ToolDocument};
+use pegboard_index::{Embedder as _, Keep, Query, StaticEmbedder, ToolDocument};
 
 const CATALOGUE: &str = "measure";
 
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     }
     println!("change one tool, told which: {}", quantiles(&mut changes));
     let start = Instant::now();
-    if let Some(warning) = indexer.keep() {
+    if let Some(warning) = indexer.keep().and_then(Keep::write) {
         println!("not kept: {warning}");
     }
     println!("kept in {:?}", start.elapsed());

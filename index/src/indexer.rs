@@ -15,7 +15,7 @@ use crate::cache::{CacheProblem, MAX_SPARE, TextKey, VectorCache, Vectors};
 use crate::document::ToolDocument;
 use crate::embed::{EmbedError, Embedder};
 use crate::error::{IndexError, Warning};
-use crate::kept::{Kept, KeptFile};
+use crate::kept::{Keep, Kept, KeptFile};
 use crate::lexical::LexicalWriter;
 use crate::search::{Dense, Entry, Named, ToolIndex};
 use crate::shared::{Chunked, Multimap};
@@ -162,20 +162,23 @@ impl Indexer {
         self
     }
 
-    /// Writes the whole index to where [`Indexer::kept_in`] reads it, when enough has changed since. Blocking.
-    pub fn keep(&mut self) -> Option<Warning> {
+    /// The whole index, to be written to where [`Indexer::kept_in`] reads it; nothing where too little has changed since.
+    pub fn keep(&mut self) -> Option<Keep> {
         let file = self.kept.clone()?;
         if self.unkept == 0 || self.unkept * KEEP_SHARE < self.held.len() {
             return None;
         }
         let engine = match self.lexical.files() {
             Ok(engine) => engine,
-            Err(error) => return Some(file.ignored(CacheProblem::Unreadable(error.to_string()))),
+            Err(error) => {
+                self.warnings.push(file.ignored(CacheProblem::Unreadable(error.to_string())));
+                return None;
+            }
         };
-        let entries: BTreeMap<u32, &Arc<Entry>> = self.held.iter().map(|held| (held.0.slot, &held.0)).collect();
-        let rows = self.dense.as_ref().map(|dense| &dense.table);
         self.unkept = 0;
-        file.save(&entries, rows, &engine)
+        let mut entries: Vec<Arc<Entry>> = self.held.iter().map(|held| Arc::clone(&held.0)).collect();
+        entries.sort_by_key(|entry| entry.slot);
+        Some(Keep { file, entries, rows: self.dense.as_ref().map(|dense| dense.table.clone()), engine })
     }
 
     /// Makes the index of exactly these tools. On an error the last index stays as it is.

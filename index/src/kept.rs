@@ -5,7 +5,6 @@
 //! A file that is damaged, foreign, of another version, model or catalogue is ignored with a warning and replaced. Its
 //! checksum is against disks, not against people: who can write here is the user.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -73,72 +72,46 @@ impl KeptFile {
         Warning::CacheIgnored { path: self.path.clone(), problem }
     }
 
-    /// Replaces the file.
-    pub(crate) fn save(
-        &self,
-        entries: &BTreeMap<u32, &Arc<Entry>>,
-        rows: Option<&VectorTable>,
-        engine: &[EngineFile],
-    ) -> Option<Warning> {
-        let written = self.write(entries, rows, engine).inspect(|()| self.tidy_up());
-        written.err().map(|error| Warning::CacheNotWritten { path: self.path.clone(), message: error.to_string() })
-    }
-
-    fn write(&self, entries: &BTreeMap<u32, &Arc<Entry>>, rows: Option<&VectorTable>, engine: &[EngineFile]) -> io::Result<()> {
+    fn write(&self, keep: &Keep) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let file = tempfile::Builder::new().prefix(".index-").tempfile_in(folder)?;
-        self.write_to(file.as_file(), entries, rows, engine)?;
+        let mut out = Checked { inner: BufWriter::with_capacity(1 << 20, file.as_file()), crc: Hasher::new() };
+        self.fill(&mut out, keep)?;
+        let crc = out.crc.clone().finalize();
+        out.inner.write_all(&crc.to_le_bytes())?;
+        // Not forced to the disk: what a power failure leaves is noticed by its checksum, and made anew.
+        out.inner.flush()?;
+        drop(out);
         file.persist(&self.path).map_err(|error| error.error)?;
         Ok(())
     }
 
-    fn write_to(
-        &self,
-        file: &File,
-        entries: &BTreeMap<u32, &Arc<Entry>>,
-        rows: Option<&VectorTable>,
-        engine: &[EngineFile],
-    ) -> io::Result<()> {
-        let mut out = Checked { inner: BufWriter::with_capacity(1 << 20, file), crc: Hasher::new() };
-        self.fill(&mut out, entries, rows, engine)?;
-        let crc = out.crc.clone().finalize();
-        out.inner.write_all(&crc.to_le_bytes())?;
-        out.inner.flush()?;
-        file.sync_data()
-    }
-
-    fn fill(
-        &self,
-        out: &mut Checked<impl Write>,
-        entries: &BTreeMap<u32, &Arc<Entry>>,
-        rows: Option<&VectorTable>,
-        engine: &[EngineFile],
-    ) -> io::Result<()> {
+    fn fill(&self, out: &mut Checked<impl Write>, keep: &Keep) -> io::Result<()> {
         out.write_all(MAGIC)?;
         for text in [env!("CARGO_PKG_VERSION"), &self.catalogue, &self.model] {
             out.bytes(text.as_bytes())?;
         }
         out.number(self.dimension)?;
-        out.number(entries.len())?;
-        for (slot, entry) in entries {
-            out.write_all(&slot.to_le_bytes())?;
+        out.number(keep.entries.len())?;
+        for entry in &keep.entries {
+            out.write_all(&entry.slot.to_le_bytes())?;
             out.bytes(entry.id.as_bytes())?;
             out.bytes(entry.name.as_bytes())?;
             out.write_all(&entry.digest)?;
             out.number(entry.texts.len())?;
             entry.texts.iter().try_for_each(|key| out.write_all(key))?;
         }
-        out.number(rows.map_or(0, VectorTable::len))?;
-        for (slot, key, row) in rows.iter().flat_map(|table| table.rows()) {
+        out.number(keep.rows.as_ref().map_or(0, VectorTable::len))?;
+        for (slot, key, row) in keep.rows.iter().flat_map(VectorTable::rows) {
             out.write_all(&slot.to_le_bytes())?;
             out.write_all(&key)?;
             out.write_all(&row.scale.to_le_bytes())?;
             let steps: Vec<u8> = row.steps.iter().map(|step| step.cast_unsigned()).collect();
             out.write_all(&steps)?;
         }
-        out.number(engine.len())?;
-        for (name, bytes) in engine {
+        out.number(keep.engine.len())?;
+        for (name, bytes) in &keep.engine {
             out.bytes(name.as_bytes())?;
             out.bytes(bytes)?;
         }
@@ -217,6 +190,30 @@ impl KeptFile {
         let ascending = kept.entries.windows(2).all(|pair| matches!(pair, [a, b] if a.slot < b.slot))
             && kept.rows.windows(2).all(|pair| matches!(pair, [a, b] if a.0 <= b.0));
         if ascending { Ok(kept) } else { Err(CacheProblem::Damaged("slots out of order")) }
+    }
+}
+
+/// An index about to be kept: a view of it, so that the indexer can go on while it is written.
+#[must_use = "nothing is kept before it is written"]
+pub struct Keep {
+    pub(crate) file: KeptFile,
+    /// By slot, ascending.
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) rows: Option<VectorTable>,
+    pub(crate) engine: Vec<EngineFile>,
+}
+
+impl Keep {
+    /// Replaces the file. Blocking. What fails is a warning: the next start has more to do.
+    pub fn write(self) -> Option<Warning> {
+        let written = self.file.write(&self).inspect(|()| self.file.tidy_up());
+        written.err().map(|error| Warning::CacheNotWritten { path: self.file.path.clone(), message: error.to_string() })
+    }
+}
+
+impl std::fmt::Debug for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keep({}, {} tools)", self.file.path.display(), self.entries.len())
     }
 }
 

@@ -41,6 +41,7 @@ pub use embed::{EmbedError, Embedder};
 pub use error::{IndexError, Warning};
 pub use fast::FastEmbedder;
 pub use indexer::{Indexer, UpdateStats};
+pub use kept::Keep;
 pub use locate::{Located, Places, locate};
 pub use runtime::{EmbedderUnavailable, Unavailable};
 pub use search::{Answer, Hit, Mode, Query, ToolIndex};

@@ -145,7 +145,7 @@ impl Host {
         let host = Arc::new(Self {
             _stop_when_dropped: stopping.clone().drop_guard(),
             stopping,
-            retrieval: Retrieval::new(&settings.embedder, &settings.dirs.cache)?,
+            retrieval: Retrieval::new(&settings)?,
             metrics: Metrics::new()?,
             sessions: SessionKeys::random()?,
             stateless: StatelessSessions::default(),

@@ -146,6 +146,11 @@ pub(crate) async fn index(host: Weak<Host>) {
                 now.index = now.index.max(catalog.generation);
                 now.embedding = more;
             });
+            let keep = if more { None } else { strong.retrieval.keep() };
+            // On a thread of its own: a newer catalog must not wait for the disk.
+            drop(keep.map(|keep| {
+                tokio::task::spawn_blocking(move || keep.write().inspect(|warning| tracing::warn!(%warning, "search index")))
+            }));
             more && !strong.stopping.is_cancelled()
         });
         match task.await {

@@ -3,15 +3,15 @@
 //! How words and meaning are weighed is the `index` crate's; which tools a caller may find is `search.rs`.
 
 use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
+    collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwapOption;
-use index::{FastEmbedder, Hit, Indexer, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats};
+use index::{FastEmbedder, Hit, Indexer, Keep, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats};
 
-use crate::{StartError, catalog::ServedTool};
+use crate::{Settings, StartError, catalog::ServedTool};
 
 /// Texts that are embedded before the index is published again and a newer catalog is looked for.
 const STEP: usize = 512;
@@ -59,21 +59,34 @@ impl IndexMode {
 /// The index, and the one writer of it.
 pub(crate) struct Retrieval {
     choice: EmbedderChoice,
-    /// Where vectors are kept.
+    /// Where vectors and whole indexes are kept.
     cache: PathBuf,
+    /// Which tools are served, as far as it can be said before they are known: the folders they come from.
+    catalogue: String,
     /// Made at the first update, because loading a model takes a while.
-    indexer: Mutex<Option<Indexer>>,
+    writer: Mutex<Option<Writer>>,
     current: ArcSwapOption<ToolIndex>,
     /// Why the index is less than what was asked for.
     shortfall: Mutex<Option<String>>,
 }
 
+/// The indexer, and the tools it has seen.
+struct Writer {
+    indexer: Indexer,
+    /// By served name; `None` when it is not known what the index holds. A tool that did not change is the same allocation in the
+    /// next catalog, so a change of one tool among thousands is found without reading any.
+    seen: Option<HashMap<String, Arc<ServedTool>>>,
+}
+
 impl Retrieval {
-    pub(crate) fn new(choice: &EmbedderChoice, cache: &Path) -> Result<Self, StartError> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, StartError> {
+        let folders = settings.plugins.iter().map(|folder| folder.path.to_string_lossy().into_owned());
+        let data = settings.dirs.data.to_string_lossy().into_owned();
         Ok(Self {
-            choice: choice.clone(),
-            cache: cache.join("index"),
-            indexer: Mutex::default(),
+            choice: settings.embedder.clone(),
+            cache: settings.dirs.cache.join("index"),
+            catalogue: std::iter::once(data).chain(folders).collect::<Vec<_>>().join("\n"),
+            writer: Mutex::default(),
             current: ArcSwapOption::empty(),
             shortfall: Mutex::default(),
         })
@@ -90,23 +103,47 @@ impl Retrieval {
     /// Makes the index of these tools, with the vectors that are known already. Returns whether texts without a vector are left.
     /// Blocking.
     pub(crate) fn update(&self, tools: &[Arc<ServedTool>]) -> bool {
-        let mut guard = self.indexer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if guard.is_none() {
-            *guard = self.open();
+            *guard = self.open().map(|indexer| Writer { indexer: indexer.kept_in(&self.cache, &self.catalogue), seen: None });
         }
-        let Some(indexer) = guard.as_mut() else { return false };
-        let documents: Vec<ToolDocument> = tools.iter().map(|tool| document(tool)).collect();
+        let Some(writer) = guard.as_mut() else { return false };
         // A model may take minutes, so what it knows already is served first; the table is done before a second round would begin.
-        let made = if self.waits_for_model() { indexer.prepare(&documents) } else { indexer.update(&documents) };
+        let embed = if self.waits_for_model() { 0 } else { usize::MAX };
+        let made = match &writer.seen {
+            Some(seen) => {
+                let changed =
+                    |tool: &&Arc<ServedTool>| seen.get(tool.name.as_str()).is_none_or(|before| !Arc::ptr_eq(before, tool));
+                let put: Vec<ToolDocument> = tools.iter().filter(changed).map(|tool| document(tool)).collect();
+                let now: HashSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+                let removed: Vec<&str> = seen.keys().map(String::as_str).filter(|name| !now.contains(name)).collect();
+                writer.indexer.change(&put, &removed, embed)
+            }
+            None => {
+                let documents: Vec<ToolDocument> = tools.iter().map(|tool| document(tool)).collect();
+                if embed == 0 { writer.indexer.prepare(&documents) } else { writer.indexer.update(&documents) }
+            }
+        };
+        writer.seen =
+            made.is_ok().then(|| tools.iter().map(|tool| (tool.name.to_string(), Arc::clone(tool))).collect::<HashMap<_, _>>());
         self.publish(made)
     }
 
     /// Embeds some of the texts that are left. Returns whether there are more. Blocking, for a second or so.
     pub(crate) fn embed_more(&self) -> bool {
-        let mut guard = self.indexer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(indexer) = guard.as_mut() else { return false };
-        let made = indexer.embed_pending(STEP);
+        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = guard.as_mut() else { return false };
+        let made = writer.indexer.embed_pending(STEP);
+        if made.is_err() {
+            writer.seen = None;
+        }
         self.publish(made)
+    }
+
+    /// The index, to be left on disk for the next start, where enough has changed. Writing it holds nobody up.
+    pub(crate) fn keep(&self) -> Option<Keep> {
+        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.as_mut().and_then(|writer| writer.indexer.keep())
     }
 
     fn publish(&self, made: Result<(Arc<ToolIndex>, UpdateStats), index::IndexError>) -> bool {
@@ -153,7 +190,7 @@ impl Retrieval {
         opened.inspect_err(|error| tracing::error!(error = crate::refresh::chain(error), "there is no search index")).ok()
     }
 
-    /// Nothing of the table's is kept on disk: reading a vector back takes as long as making it.
+    /// The table's vectors are not kept by content: making one takes as long as finding it. The whole index is.
     fn with_table(&self) -> Result<Indexer, index::IndexError> {
         match StaticEmbedder::shipped() {
             Ok(table) => Indexer::hybrid(Arc::new(table), None),

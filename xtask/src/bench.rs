@@ -36,7 +36,8 @@ pub(crate) fn soak(checkout: &Checkout, crashes: &str) -> Result<ExitCode> {
     finish(soak.arg(crashes).env("PEGBOARD_BIN", checkout.target.join("release/pegboard")))
 }
 
-fn finish(command: &mut std::process::Command) -> Result<ExitCode> {
+/// Runs it to its end and passes its exit code on.
+pub(crate) fn finish(command: &mut std::process::Command) -> Result<ExitCode> {
     let status = command.status()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }

@@ -6,6 +6,7 @@
 
 mod bench;
 mod groups;
+mod retrieval;
 mod run;
 mod test;
 mod tidy;
@@ -28,6 +29,10 @@ usage: cargo xtask COMMAND
   tidy     the invariants of ARCHITECTURE.md
   setup    only the set-up of `test`
   bench [ROW]...   the numbers of benches/README.md, beside the peers', as ratios (release build)
+  train --data SETS --model MINILM --wordnet DIR fit|leave-out
+                   the default encoder's table, made again; see index/train/README.md
+  bench-search --model MINILM SET...
+                   search beside FastMCP's, langgraph-bigtool's and reciprocal ranks: quality and time
   soak [N]         N plugin crashes against a running server (release build; default 10,000)
 ";
 
@@ -50,6 +55,8 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "tidy" => tidy_alone(&checkout),
         "setup" => test::setup_alone(&checkout),
         "bench" => bench::bench(&checkout, rest),
+        "train" => retrieval::train(&checkout, rest),
+        "bench-search" => retrieval::bench(&checkout, rest),
         "soak" => bench::soak(&checkout, rest.first().map(String::as_str).unwrap_or("10000")),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

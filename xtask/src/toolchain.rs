@@ -119,7 +119,7 @@ fn make_python(checkout: &Checkout, name: &str) -> Result<bool> {
 }
 
 fn requirements(checkout: &Checkout, name: &str) -> Result<PathBuf> {
-    let places = ["tests/clients/python", "tests/python", "benches/python"];
+    let places = ["tests/clients/python", "tests/python", "benches/python", "index/train"];
     let found = places.iter().map(|place| checkout.root.join(place).join(format!("{name}.txt"))).find(|path| path.exists());
     found.with_context(|| format!("there is no `{name}.txt` in {places:?}"))
 }
