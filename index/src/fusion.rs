@@ -89,7 +89,7 @@ impl Scale {
     fn of(list: &Ranked, depth: usize, zero_floor: bool) -> Self {
         let scores = || list.iter().take(depth).map(|(_, score)| f64::from(*score));
         let short = list.len() < depth;
-        let low = if short && zero_floor { 0.0 } else { scores().last().unwrap_or_default() };
+        let low = if short && zero_floor { 0.0 } else { scores().next_back().unwrap_or_default() };
         // What matched nothing is part of the list, too.
         let count = if zero_floor { depth } else { list.len().min(depth) }.max(1) as f64;
         let mean = scores().sum::<f64>() / count;
