@@ -90,6 +90,12 @@ pub trait Executor: Send + Sync + 'static {
     /// Says who is told what the servers behind plugins offer; runtimes whose tools stand in the manifest have nothing to tell.
     fn observe(&self, _observer: Observer) {}
 
+    /// What its plugins say of themselves, as lines of Prometheus' text that already bear the plugin's label; runtimes whose plugins say nothing
+    /// have none.
+    fn metrics(&self) -> BoxFuture<'_, String> {
+        Box::pin(std::future::ready(String::new()))
+    }
+
     /// Ends everything.
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }

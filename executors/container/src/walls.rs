@@ -1,0 +1,108 @@
+//! The walls of a container, as the engine is asked for them. Deny is the default: what is not here was not granted.
+
+use std::{collections::HashMap, path::Path};
+
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum};
+
+use crate::plan::Plan;
+
+/// Where the socket's folder is inside.
+pub(crate) const SOCKET_FOLDER: &str = "/run/pegboard";
+/// The socket in it.
+pub(crate) const SOCKET: &str = "plugin.sock";
+/// Processes and threads of one container.
+const PIDS: i64 = 256;
+/// Bytes of `/dev/shm`; they count as memory.
+const SHARED: i64 = 16 << 20;
+
+/// The user and group inside, by number: no image has a say in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl User {
+    /// `nobody` when we are root; else ourselves, so that both can use the socket.
+    pub(crate) fn inside() -> Self {
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        if uid.is_root() { Self { uid: 65_534, gid: 65_534 } } else { Self { uid: uid.as_raw(), gid: gid.as_raw() } }
+    }
+}
+
+/// What is asked of the engine for one replica.
+pub(crate) fn body(
+    plan: &Plan,
+    image: &str,
+    labels: HashMap<String, String>,
+    user: User,
+    socket_folder: &Path,
+    volumes: &[String],
+    publish: bool,
+) -> ContainerCreateBody {
+    let mut binds = vec![format!("{}:{SOCKET_FOLDER}", socket_folder.display())];
+    for (volume, name) in plan.volumes.iter().zip(volumes) {
+        binds.push(format!("{name}:{}:{}", volume.path, if volume.read_only { "ro" } else { "rw" }));
+    }
+    for folder in &plan.folders {
+        binds.push(format!("{}:{}:{}", folder.host.display(), folder.inside, if folder.writable { "rw" } else { "ro" }));
+    }
+    let mut env = vec![
+        format!("PEGBOARD_SOCKET={SOCKET_FOLDER}/{SOCKET}"),
+        format!("PEGBOARD_PORT={}", plan.port),
+        "HOME=/tmp".to_owned(),
+        "TMPDIR=/tmp".to_owned(),
+    ];
+    env.extend(plan.environment.iter().map(|(key, value)| format!("{key}={value}")));
+    let port = format!("{}/tcp", plan.port);
+    let bindings = publish.then(|| {
+        let host = PortBinding {
+            host_ip: Some("127.0.0.1".to_owned()),
+            host_port: Some(plan.host_port.map_or_else(String::new, |port| port.to_string())),
+        };
+        [(port.clone(), Some(vec![host]))].into_iter().collect()
+    });
+    let tmpfs = format!("rw,nosuid,nodev,noexec,size={}m,mode=1777", plan.disk_mb);
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        user: Some(format!("{}:{}", user.uid, user.gid)),
+        env: Some(env),
+        labels: Some(labels),
+        exposed_ports: publish.then(|| vec![port]),
+        host_config: Some(HostConfig {
+            network_mode: Some(if plan.network { "bridge" } else { "none" }.to_owned()),
+            port_bindings: bindings,
+            binds: Some(binds),
+            memory: Some(plan.memory),
+            // The same number: no swap besides.
+            memory_swap: Some(plan.memory),
+            nano_cpus: Some(plan.nano_cpus),
+            pids_limit: Some(PIDS),
+            shm_size: Some(SHARED.min(plan.memory)),
+            readonly_rootfs: Some(true),
+            tmpfs: Some([("/tmp".to_owned(), tmpfs)].into_iter().collect()),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            // Reaps what the plugin leaves, and dies of the signals that a first process would ignore.
+            init: Some(true),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("json-file".to_owned()),
+                config: Some([("max-size".to_owned(), "1m".to_owned())].into_iter().collect()),
+            }),
+            // How it ended is asked first.
+            auto_remove: Some(false),
+            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Options of a volume: the kernel holds it to its size. It lives as long as a container of the plugin has it.
+pub(crate) fn volume_options(plan: &Plan, user: User) -> HashMap<String, String> {
+    let options = format!("size={}m,uid={},gid={},mode=0700,nosuid,nodev,noexec", plan.disk_mb, user.uid, user.gid);
+    [("type", "tmpfs"), ("device", "tmpfs"), ("o", &options)]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! Every wall of a container attacked from inside, each beside the same act where it is allowed.
+
+use std::fs;
+
+use executor_api::FailureKind;
+use libtest_mimic::Trial;
+use manifest_schema::Permission;
+use serde_json::json;
+
+use crate::{
+    trial,
+    world::{Site, World},
+};
+
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
+    vec![
+        trial(site, "wall_files", files),
+        trial(site, "wall_privileges", privileges),
+        trial(site, "wall_processes", processes),
+        trial(site, "wall_memory", memory),
+        trial(site, "wall_cpu", cpu),
+        trial(site, "wall_network", network),
+        trial(site, "wall_volumes", volumes),
+        trial(site, "wall_host_folders", host_folders),
+    ]
+}
+
+async fn files(site: Site) {
+    let world = World::new(site);
+    let subject = world.plugin("files", "", "resource_limits: {max_disk_mb: 4}\n");
+    for path in ["/etc/passwd", "/server.py", "/new", "/usr/bin/python3"] {
+        let came = world.python(&subject, &format!("open('{path}', 'ab')")).await;
+        assert_eq!(came["errno"], json!(30), "the root is read-only: {path}: {came}");
+    }
+    assert_eq!(world.python(&subject, "open('/tmp/x', 'wb').write(b'x' * 1000)\nresult = open('/tmp/x', 'rb').read(3).decode()").await["result"], json!("xxx"));
+    let came = world.python(&subject, "open('/tmp/big', 'wb').write(b'x' * (6 << 20))").await;
+    assert_eq!(came["errno"], json!(28), "temporary files are sized: {came}");
+    let came = world.python(&subject, "import os, shutil, subprocess\nshutil.copy('/usr/bin/python3', '/tmp/p')\nos.chmod('/tmp/p', 0o755)\nsubprocess.run(['/tmp/p', '-c', '1'])").await;
+    assert!(came["raised"] != json!(null), "nothing that is written runs: {came}");
+    let came = world.python(&subject, "import subprocess\nresult = subprocess.run(['/usr/bin/python3', '-c', 'print(7)'], capture_output=True).stdout.decode()").await;
+    assert_eq!(came["result"], json!("7\n"), "what the image has does");
+    world.end().await;
+}
+
+async fn privileges(site: Site) {
+    let world = World::new(site);
+    let subject = world.plugin("powers", "", "");
+    let code = "s = dict(l.split(':', 1) for l in open('/proc/self/status') if ':' in l)\nimport os\n\
+                result = [os.getuid(), os.getgid(), s['CapEff'].strip(), s['CapBnd'].strip(), s['NoNewPrivs'].strip(), s['Seccomp'].strip()]";
+    let came = world.python(&subject, code).await;
+    assert_eq!(came["result"], json!([65534, 65534, "0000000000000000", "0000000000000000", "1", "2"]), "{came}");
+    for (code, why) in [
+        ("import os\nos.setuid(0)", "no other user"),
+        ("import os\nos.chroot('/tmp')", "no chroot"),
+        ("import socket\nsocket.socket(socket.AF_PACKET, socket.SOCK_RAW)", "no raw sockets"),
+        ("import os\nos.mknod('/tmp/d', 0o20666, os.makedev(1, 3))", "no devices"),
+        ("open('/proc/sys/kernel/hostname', 'w').write('x')", "no kernel settings"),
+        ("open('/proc/sysrq-trigger', 'w').write('h')", "no sysrq"),
+    ] {
+        let came = world.python(&subject, code).await;
+        assert!(came["errno"].is_number() || came["raised"] == json!("PermissionError"), "{why}: {came}");
+    }
+    let came = world.python(&subject, "import os\nresult = open('/proc/1/comm').read().strip() != 'python3' and os.getppid() >= 1").await;
+    assert_eq!(came["result"], json!(true), "an init process reaps");
+    world.end().await;
+}
+
+async fn processes(site: Site) {
+    let world = World::new(site);
+    let subject = world.plugin("bomb", "", "");
+    let code = "import os, time\nn = 0\ntry:\n    while n < 2000:\n        if os.fork() == 0:\n            time.sleep(3)\n            os._exit(0)\n        n += 1\n\
+                except OSError as e:\n    result = [n, e.errno]";
+    let came = world.python(&subject, code).await;
+    let (count, errno) = (came["result"][0].as_u64().unwrap(), came["result"][1].as_u64().unwrap());
+    assert!((100..256).contains(&count) && errno == 11, "{came}");
+    world.end().await;
+}
+
+async fn memory(site: Site) {
+    let world = World::new(site);
+    let subject = world.plugin("eater", "  resources: {memory: 96m}\n", "");
+    assert_eq!(world.call(&subject, "eat", json!({"mb": 30})).await.value()["ate"], json!(30 << 20));
+    let came = world.call(&subject, "eat", json!({"mb": 200})).await;
+    came.failed(FailureKind::OutOfMemory, "memory");
+    assert_eq!(world.call(&subject, "eat", json!({"mb": 10})).await.value()["ate"], json!(10 << 20), "another container serves");
+    // A crash is told apart.
+    world.call(&subject, "crash", json!({"code": 7})).await.failed(FailureKind::Crashed, "exit code 7");
+    world.end().await;
+}
+
+async fn cpu(site: Site) {
+    let world = World::new(site);
+    let code = "import time\nw = time.monotonic()\nc = time.process_time()\nwhile time.monotonic() - w < 1.5:\n    pass\nresult = (time.process_time() - c) / 1.5";
+    let slow = world.plugin("slow", "  resources: {cpu: \"0.25\"}\n", "");
+    let share = world.python(&slow, code).await["result"].as_f64().unwrap();
+    assert!(share < 0.4, "a quarter of a core: {share}");
+    world.end().await;
+}
+
+async fn network(site: Site) {
+    let world = World::new(site);
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let declares = "permissions: [network_access]\n";
+    let denied = world.plugin("walled", "", "");
+    let connect = |host: &str| format!("import socket\ns = socket.create_connection(('{host}', {port}), 3)\nresult = 'connected'");
+    for host in ["127.0.0.1", "10.88.0.1", "172.17.0.1", "192.0.2.1"] {
+        let came = world.python(&denied, &connect(host)).await;
+        assert!(came["result"].is_null(), "{host}: {came}");
+    }
+    assert_eq!(world.python(&denied, "import os\nresult = sorted(os.listdir('/sys/class/net'))").await["result"], json!(["lo"]));
+    let granted = world.plugin("networked", "", declares).grant(Permission::NetworkAccess, None);
+    // The control: the same connection, to the machine at the other end of its own network.
+    let gateway = "import socket, struct\nline = [l.split() for l in open('/proc/net/route')][1:]\ng = [l[2] for l in line if l[1] == '00000000'][0]\nhost = socket.inet_ntoa(struct.pack('<L', int(g, 16)))\n";
+    let came = world.python(&granted, &format!("{gateway}s = socket.create_connection((host, {port}), 3)\nresult = 'connected'")).await;
+    assert_eq!(came["result"], json!("connected"), "{came}");
+    assert_eq!(world.state(&granted).road, "container (socket)", "and is still called without it");
+    world.end().await;
+}
+
+async fn volumes(site: Site) {
+    let world = World::new(site);
+    let subject = world.plugin(
+        "stored",
+        "  volumes: [{name: cache, path: /cache}, {name: fixed, path: /fixed, read_only: true}]\n",
+        "resource_limits: {max_disk_mb: 3}\n",
+    );
+    let came = world.python(&subject, "open('/cache/a', 'w').write('kept')\nresult = open('/cache/a').read()").await;
+    assert_eq!(came["result"], json!("kept"), "{came}");
+    assert_eq!(world.python(&subject, "open('/cache/b', 'wb').write(b'x' * (5 << 20))").await["errno"], json!(28), "sized");
+    assert_eq!(world.python(&subject, "open('/fixed/a', 'w')").await["errno"], json!(30), "read-only");
+    world.end().await;
+}
+
+async fn host_folders(site: Site) {
+    let world = World::new(site);
+    let folder = tempfile::tempdir().unwrap();
+    let path = fs::canonicalize(folder.path()).unwrap();
+    std::os::unix::fs::chown(&path, Some(65_534), Some(65_534)).unwrap();
+    fs::write(path.join("a.txt"), "mine").unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    let declares = "permissions: [file_system_read, file_system_write]\n";
+    let read = format!("result = open('/data/{name}/a.txt').read()");
+    let write = format!("open('/data/{name}/b.txt', 'w').write('x')\nresult = True");
+    let denied = world.plugin("folderless", "", "");
+    assert_eq!(world.python(&denied, &read).await["errno"], json!(2), "nothing of the host is there");
+    let reader = world.plugin("reader", "", declares).grant(Permission::FileSystemRead, path.to_str());
+    assert_eq!(world.python(&reader, &read).await["result"], json!("mine"));
+    assert_eq!(world.python(&reader, &write).await["errno"], json!(30), "read is not write");
+    let writer = world.plugin("writer", "", declares).grant(Permission::FileSystemWrite, path.to_str());
+    assert_eq!(world.python(&writer, &write).await["result"], json!(true));
+    assert!(path.join("b.txt").exists());
+    world.end().await;
+}
