@@ -15,7 +15,7 @@ use serde::Serialize;
 /// Seconds that one request to an engine may take; the start of a container on a busy machine is the slowest.
 const REQUEST_SECONDS: u64 = 120;
 /// How long an engine may take to say what it is.
-const GREETING: Duration = Duration::from_secs(5);
+const GREETING: Duration = Duration::from_secs(15);
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

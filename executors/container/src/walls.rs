@@ -100,9 +100,31 @@ pub(crate) fn body(
 
 /// Options of a volume: the kernel holds it to its size. It lives as long as a container of the plugin has it.
 pub(crate) fn volume_options(plan: &Plan, user: User) -> HashMap<String, String> {
-    let options = format!("size={}m,uid={},gid={},mode=0700,nosuid,nodev,noexec", plan.disk_mb, user.uid, user.gid);
+    // In blocks: Podman takes `size` for a quota of its own, which most file systems lack.
+    let blocks = (u64::from(plan.disk_mb) << 20) / page_size();
+    let options = format!("nr_blocks={blocks},uid={},gid={},mode=0700,nosuid,nodev,noexec", user.uid, user.gid);
     [("type", "tmpfs"), ("device", "tmpfs"), ("o", &options)]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
+}
+
+/// Bytes of a page: in the auxiliary vector that the kernel gives every process, by its number 6. The largest there is where it can't be
+/// read, which makes volumes smaller.
+fn page_size() -> u64 {
+    const PAGE_SIZE: u64 = 6;
+    const LARGEST: u64 = 64 << 10;
+    let vector = std::fs::read("/proc/self/auxv").unwrap_or_default();
+    let numbers = vector.chunks_exact(8).map(|bytes| bytes.try_into().map_or(0, u64::from_ne_bytes));
+    let words: Vec<u64> = numbers.collect();
+    words.chunks_exact(2).find(|pair| pair.first() == Some(&PAGE_SIZE)).and_then(|pair| pair.get(1).copied()).unwrap_or(LARGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_page_is_a_power_of_two() {
+        let size = super::page_size();
+        assert!(size.is_power_of_two() && (4096..=65_536).contains(&size), "{size}");
+    }
 }

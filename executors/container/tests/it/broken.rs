@@ -1,6 +1,6 @@
 //! Images, servers and engines that misbehave: each is a failure with its kind and words, and the next good call works.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, time::Duration};
 
 use executor_api::{Executor as _, FailureKind};
 use executor_container::{ContainerExecutor, ContainerSettings};
@@ -182,6 +182,5 @@ async fn a_context_that_leads_out(site: Site) {
     world.call(&subject, "echo", json!({})).await.failed(FailureKind::LoadFailed, "leads out of the build context");
     fs::remove_file(subject.plugin.root.join("notes.txt")).unwrap();
     until("it is built", || async { matches!(world.call(&subject, "echo", json!({})).await.outcome, executor_api::ToolOutcome::Completed(_)) }).await;
-    let _ = Arc::new(());
     world.end().await;
 }

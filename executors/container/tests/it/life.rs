@@ -5,7 +5,6 @@ use std::{collections::HashSet, fs, sync::Arc, time::Duration};
 use executor_api::{Executor as _, FailureKind, Frame};
 use futures::future::join_all;
 use libtest_mimic::Trial;
-use manifest_schema::Permission;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -169,7 +168,8 @@ async fn cancelled(site: Site) {
     came.failed(FailureKind::Cancelled, "cancelled");
     let came = world.call_within(&subject, "never", json!({}), Duration::from_millis(300), CancellationToken::new()).await;
     came.failed(FailureKind::TimedOut, "longer than");
-    assert_eq!(world.call(&subject, "echo", json!({})).await.value()["calls"], json!(4), "the container goes on");
+    let calls = world.call(&subject, "echo", json!({})).await.value()["calls"].as_u64().unwrap();
+    // The one that was cancelled at once may not have left at all.
+    assert!((3..=4).contains(&calls), "the container goes on: {calls}");
     world.end().await;
-    let _ = Permission::ALL;
 }
