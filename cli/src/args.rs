@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Secret(commands::secret::Secret),
     Config(commands::config::Config),
     Token(commands::token::Token),
+    Container(commands::container::Container),
+    Init(commands::init::Init),
     Doctor(commands::doctor::Doctor),
     ClientConfig(commands::client_config::ClientConfig),
     Completions(commands::completions::Completions),

@@ -52,10 +52,11 @@ fn finish(cli: &Cli) -> ExitCode {
 
 fn run(cli: &Cli, output: &Output) -> Outcome {
     let global = &cli.global;
-    // These three need no folder of ours, so a broken pegboard.toml does not stop them.
+    // These four need no folder of ours, so a broken pegboard.toml does not stop them.
     match &cli.command {
         Command::Validate(command) => return command.run(output),
         Command::Schema(command) => return command.run(output),
+        Command::Init(command) => return command.run(output),
         Command::Completions(command) => return command.run(output),
         _ => {}
     }
@@ -78,9 +79,10 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Secret(command) => command.run(&settings, output),
         Command::Config(command) => command.run(&settings, output),
         Command::Token(command) => command.run(&settings, output),
+        Command::Container(command) => command.run(&settings, output),
         Command::Doctor(command) => command.run(&settings, output),
         Command::ClientConfig(command) => command.run(&settings, global, output),
-        Command::Validate(_) | Command::Schema(_) | Command::Completions(_) => Ok(()),
+        Command::Validate(_) | Command::Schema(_) | Command::Init(_) | Command::Completions(_) => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use executor_api::{CallIo, Content, FailureKind, Frame, HostRequest, LogLevel, ToolFailure, ToolOutcome, ToolOutput};
 use futures::FutureExt as _;
+use manifest_schema::Runtime;
 use policy::{Denial, PermittedCall, Plugin, ResolvedCall, SessionId, ToolPatterns, TraceId};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -395,6 +396,10 @@ fn unable(plugin: &PluginEntry) -> Option<ToolFailure> {
         Is::Incompatible { wanted } => {
             Some(ToolFailure::new(FailureKind::Unsupported, format!("the plugin asks for Pegboard {wanted}")))
         }
+        Is::Unsupported { runtime: Runtime::Container } => Some(ToolFailure::new(
+            FailureKind::Unsupported,
+            "the plugin runs in a container, and this machine has no container engine",
+        )),
         Is::Unsupported { runtime } => {
             let word = format!("{runtime:?}").to_lowercase();
             Some(ToolFailure::new(FailureKind::Unsupported, format!("`runtime: {word}` is not supported yet")))

@@ -64,13 +64,14 @@ pub struct Host {
 pub struct Executors {
     python: Arc<dyn Executor>,
     mcp: Option<Arc<dyn Executor>>,
+    container: Option<Arc<dyn Executor>>,
 }
 
 impl Executors {
     /// Python alone.
     #[must_use]
     pub fn new(python: Arc<dyn Executor>) -> Self {
-        Self { python, mcp: None }
+        Self { python, mcp: None, container: None }
     }
 
     /// With an executor for upstream MCP servers.
@@ -80,12 +81,19 @@ impl Executors {
         self
     }
 
-    /// Runtimes that an executor is there for.
-    pub(crate) fn runtimes(&self) -> Vec<Runtime> {
-        [Runtime::Python, Runtime::Mcp].into_iter().filter(|runtime| self.of(*runtime).is_some()).collect()
+    /// With an executor for containers.
+    #[must_use]
+    pub fn with_container(mut self, container: Arc<dyn Executor>) -> Self {
+        self.container = Some(container);
+        self
     }
 
-    /// The level that calls run at on this machine.
+    /// Runtimes that an executor is there for.
+    pub(crate) fn runtimes(&self) -> Vec<Runtime> {
+        [Runtime::Python, Runtime::Mcp, Runtime::Container].into_iter().filter(|runtime| self.of(*runtime).is_some()).collect()
+    }
+
+    /// The level that calls run at on this machine, outside of containers.
     pub(crate) fn level(&self) -> Level {
         self.python.level()
     }
@@ -94,12 +102,13 @@ impl Executors {
         match runtime {
             Runtime::Python => Some(&self.python),
             Runtime::Mcp => self.mcp.as_ref(),
+            Runtime::Container => self.container.as_ref(),
             _ => None,
         }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<dyn Executor>> {
-        std::iter::once(&self.python).chain(&self.mcp)
+        std::iter::once(&self.python).chain(&self.mcp).chain(&self.container)
     }
 }
 
@@ -287,8 +296,13 @@ impl Host {
         }
     }
 
-    /// The text of `/metrics`.
-    pub(crate) fn render_metrics(&self) -> String {
+    /// The text of `/metrics`: ours, then what plugins say of themselves.
+    pub(crate) async fn render_metrics(&self) -> String {
+        let theirs = futures::future::join_all(self.executors.all().map(|executor| executor.metrics())).await.concat();
+        self.render_own_metrics() + &theirs
+    }
+
+    fn render_own_metrics(&self) -> String {
         let catalog = self.catalog();
         let states = self.states();
         let count =

@@ -225,13 +225,33 @@ fn embedding_line(embedding: &Embedding) -> Line {
 }
 
 fn engine_line(engine: &Engine) -> Line {
-    let says = match engine {
-        Engine::Socket { path } => {
-            format!("a container engine listens at {}; container plugins are not supported yet", path.display())
+    let what = "containers";
+    match engine {
+        Engine::Ready(facts) => {
+            let rootless = if facts.rootless { ", rootless" } else { "" };
+            let kind = word(&facts.kind);
+            let says = format!(
+                "{kind} {} (API {}{rootless}) at {}; container plugins run at L3",
+                facts.version,
+                facts.api,
+                facts.socket.display()
+            );
+            if facts.lacks.is_empty() {
+                return Line { tone: Tone::Good, what, says, mend: None };
+            }
+            Line { tone: Tone::Care, what, says: format!("{says}; not enforced there: {}", facts.lacks.join(", ")), mend: None }
         }
-        Engine::None => "no container engine; container plugins are not supported yet".to_owned(),
-    };
-    Line { tone: Tone::Dim, what: "containers", says, mend: None }
+        Engine::Unusable { problem } => {
+            let mend =
+                "start the engine, and let this user use its socket (systemctl start docker; usermod -aG docker USER)".to_owned();
+            Line { tone: Tone::Bad, what, says: problem.clone(), mend: Some(mend) }
+        }
+        Engine::None => {
+            let says =
+                "no container engine: container plugins are not served (sudo apt-get install podman, or docker.io)".to_owned();
+            Line { tone: Tone::Dim, what, says, mend: None }
+        }
+    }
 }
 
 fn plugin_lines(plugins: &Outcome<Plugins>) -> Vec<Line> {

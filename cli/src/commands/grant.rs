@@ -67,7 +67,7 @@ impl Grant {
         let wishes = self.powers.iter().map(|word| wish(&settings.places, word)).collect::<Outcome<Vec<_>>>()?;
         // Tried on a copy first: what can't be granted is refused before anything is asked.
         let preview = self.apply(&mut operator::grants::read(&settings.places)?, plugin, &wishes)?;
-        let reached = found.reached;
+        let reached = found.reached(plugin);
         self.ask(output, plugin, &preview, reached)?;
         let granted = operator::grants::change(&settings.places, |grants| self.apply(grants, plugin, &wishes))?;
         let missing: Vec<&str> =

@@ -35,7 +35,9 @@ impl Grants {
             .collect();
         let said = |grant: &Grant| {
             let plugin = found.plugins().find(|plugin| grants.of(plugin, &Declared::of(&plugin.manifest)) == Some(grant));
-            plugin.map_or_else(Vec::new, |plugin| policy::advisory(&plugin.manifest, grant.powers.keys().copied(), found.reached))
+            plugin.map_or_else(Vec::new, |plugin| {
+                policy::advisory(&plugin.manifest, grant.powers.keys().copied(), found.reached(plugin))
+            })
         };
         let document = json!({
             "grants": grants.grants.iter().zip(&in_use).map(|(grant, in_use)| document(grant, *in_use, &said(grant))).collect::<Vec<_>>()

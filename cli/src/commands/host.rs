@@ -3,6 +3,7 @@
 use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use executor_api::{CallIo, Executor, Observer, PluginState, ToolFailure, ToolOutcome};
+use executor_container::{ContainerExecutor, ContainerSettings};
 use executor_mcp::{McpExecutor, McpSettings};
 use executor_python::{PythonExecutor, PythonSettings};
 use futures::future::BoxFuture;
@@ -144,6 +145,35 @@ pub(crate) fn mcp_executor(settings: &Settings, level: Level) -> Outcome<McpExec
     McpExecutor::new(told).map_err(|error| Failure::new(Exit::Internal, "internal", error.to_string()))
 }
 
+/// The executor of container plugins; `None` on a machine without the socket of an engine. Whether the engine answers is seen at a call.
+pub(crate) fn container_executor(settings: &Settings) -> Option<ContainerExecutor> {
+    let sockets = engine_sockets().unwrap_or_default();
+    sockets.iter().any(|socket| socket.exists()).then(|| ContainerExecutor::new(container_settings(settings, sockets)))
+}
+
+/// How container plugins run.
+pub(crate) fn container_settings(settings: &Settings, sockets: Vec<PathBuf>) -> ContainerSettings {
+    ContainerSettings::new(sockets, &settings.places.cache)
+}
+
+/// Where a container engine may listen, the preferred place first: what `DOCKER_HOST` says, else Docker's and Podman's own places.
+///
+/// # Errors
+/// `DOCKER_HOST` names something else than a unix socket.
+pub(crate) fn engine_sockets() -> Result<Vec<PathBuf>, String> {
+    if let Some(host) = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()) {
+        let socket = host.strip_prefix("unix://").map(PathBuf::from).filter(|path| path.is_absolute());
+        return socket.map(|socket| vec![socket]).ok_or_else(|| {
+            format!("DOCKER_HOST is `{host}`; only an engine on this machine can be used, by its unix socket: unix:///path")
+        });
+    }
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = runtime.iter().flat_map(|folder| [folder.join("docker.sock"), folder.join("podman/podman.sock")]);
+    let desktop = env::home_dir().map(|home| home.join(".docker/run/docker.sock"));
+    let system = ["/var/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from);
+    Ok(system.into_iter().chain(own).chain(desktop).collect())
+}
+
 /// The registry, and the certificates to trust it by, that npm is told of in the user's or the machine's file, which a launcher in its walls
 /// does not see. Its keys stay where they are.
 fn npm_settings(given: &[(String, String)]) -> Vec<(String, String)> {
@@ -198,7 +228,11 @@ pub(crate) fn runners(settings: &Settings) -> Outcome<Runners> {
     let python = python_executor(settings)?;
     let level = python.level();
     let mcp = mcp_executor(settings, level)?;
-    Ok(Runners { executors: Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp)), level })
+    let mut executors = Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp));
+    if let Some(container) = container_executor(settings) {
+        executors = executors.with_container(Arc::new(container));
+    }
+    Ok(Runners { executors, level })
 }
 
 /// The same for commands that look or call once: nothing is made ready but what is `wanted`.
@@ -208,8 +242,12 @@ pub(crate) fn narrow(settings: &Settings, wanted: impl Fn(&Plugin) -> bool + Sen
     let mcp = mcp_executor(settings, level)?;
     let wanted: Wanted = Arc::new(wanted);
     let python = Narrow { inner: Arc::new(python), wanted: wanted.clone() };
-    let mcp = Narrow { inner: Arc::new(mcp), wanted };
-    Ok(Runners { executors: Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp)), level })
+    let mcp = Narrow { inner: Arc::new(mcp), wanted: wanted.clone() };
+    let mut executors = Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp));
+    if let Some(container) = container_executor(settings) {
+        executors = executors.with_container(Arc::new(Narrow { inner: Arc::new(container), wanted }));
+    }
+    Ok(Runners { executors, level })
 }
 
 type Wanted = Arc<dyn Fn(&Plugin) -> bool + Send + Sync>;
@@ -251,6 +289,10 @@ impl Executor for Narrow {
 
     fn observe(&self, observer: Observer) {
         self.inner.observe(observer);
+    }
+
+    fn metrics(&self) -> BoxFuture<'_, String> {
+        self.inner.metrics()
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

@@ -60,7 +60,7 @@ impl Info {
             .collect();
         let granted = |power: &Permission| entry.grant.as_ref().and_then(|grant| grant.powers.get(power)).cloned();
         let asked = entry.declared.powers.iter().copied();
-        let said = Rc::new(policy::advisory(&entry.plugin.manifest, asked.clone(), found.reached));
+        let said = Rc::new(policy::advisory(&entry.plugin.manifest, asked.clone(), found.reached(&entry.plugin)));
         let powers: Vec<Power> = asked.map(|power| Power { power, granted: granted(&power), said: said.clone() }).collect();
         let configuration = operator::config::held(&settings.places, &entry.plugin)?;
         let kept = quarantine::of(&settings.places, entry)?;
@@ -102,7 +102,7 @@ fn document(
         "source": entry.plugin.source.to_string(),
         "root": entry.plugin.root,
         "content": entry.plugin.content.as_str(),
-        "level": {"least": entry.grant.as_ref().map(|grant| grant.least_level().as_str()), "reached": found.reached.as_str()},
+        "level": {"least": entry.grant.as_ref().map(|grant| grant.least_level().as_str()), "reached": found.reached(&entry.plugin).as_str()},
         "powers": powers.iter().map(|power| json!({
             "power": power.power.as_str(),
             "allows": powers::allows(power.power),
@@ -111,7 +111,7 @@ fn document(
             "hosts": power.granted.as_ref().map(|scope| &scope.hosts),
             "advisory": powers::advisory(&power.said, power.power),
         })).collect::<Vec<_>>(),
-        "advisory": standing::advisories(entry, found.reached),
+        "advisory": standing::advisories(entry, found.reached(&entry.plugin)),
         "hosts": entry.declared.hosts,
         "secrets": manifest.secrets.iter().map(|secret| json!({
             "name": secret.name, "description": secret.description, "required": secret.required, "set": set.contains(&secret.name),
@@ -204,9 +204,9 @@ fn facts(found: &Found, entry: &PluginEntry) -> Vec<Vec<Cell>> {
     let manifest = &entry.plugin.manifest;
     let least = entry.grant.as_ref().map_or("", |grant| grant.least_level().as_str());
     let level = if least.is_empty() {
-        format!("reaches {}", found.reached)
+        format!("reaches {}", found.reached(&entry.plugin))
     } else {
-        format!("at least {least}, reaches {}", found.reached)
+        format!("at least {least}, reaches {}", found.reached(&entry.plugin))
     };
     let limits = &manifest.resource_limits;
     let mut rows: Vec<(&str, String)> = vec![

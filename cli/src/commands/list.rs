@@ -58,7 +58,7 @@ fn document(entry: &PluginEntry, kept: Option<&Quarantine<'_>>, found: &Found) -
         "reasons": standing::reasons(entry).iter().map(Reason::document).collect::<Vec<_>>(),
         "tools": entry.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(),
         "pending": entry.pending.iter().map(ToolName::as_str).collect::<Vec<_>>(),
-        "level": {"least": entry.grant.as_ref().map(|grant| grant.least_level().as_str()), "reached": found.reached.as_str()},
+        "level": {"least": entry.grant.as_ref().map(|grant| grant.least_level().as_str()), "reached": found.reached(&entry.plugin).as_str()},
         "advisory": of_powers(entry, found).iter().map(|advisory| &advisory.text).collect::<Vec<_>>(),
         "source": entry.plugin.source.to_string(),
         "root": entry.plugin.root,
@@ -102,7 +102,7 @@ fn table(found: &Found, kept: &[Option<Quarantine<'_>>], output: &Output) -> Str
             } else {
                 listed.to_string().into()
             },
-            found.reached.as_str().into(),
+            found.reached(&entry.plugin).as_str().into(),
             held(entry, found).into(),
             entry.plugin.source.to_string().into(),
         ]);
@@ -132,7 +132,7 @@ fn table(found: &Found, kept: &[Option<Quarantine<'_>>], output: &Output) -> Str
 
 /// What is not enforced of this plugin's powers; what holds for every plugin at the level is said by `info` and `doctor`.
 fn of_powers(entry: &PluginEntry, found: &Found) -> Vec<Advisory> {
-    let mut said = standing::advisories(entry, found.reached);
+    let mut said = standing::advisories(entry, found.reached(&entry.plugin));
     said.retain(|advisory| advisory.power.is_some());
     said
 }

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use executor_container::{EngineError, EngineFacts};
 use executor_python::{Interpreters, PythonSettings};
 use index::{Embedder, FastEmbedder, StaticEmbedder};
 use sandbox::{TrustedRun, run_trusted};
 use serde::Serialize;
 
-use super::embedder;
+use super::{embedder, host};
 use crate::settings::{EmbedderKind, Settings};
 
 /// An interpreter that plugins can run with.
@@ -73,10 +74,12 @@ pub(crate) enum Embedding {
 #[derive(Debug, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum Engine {
-    /// Its socket is there.
-    Socket {
-        /// Where.
-        path: PathBuf,
+    /// It answers.
+    Ready(EngineFacts),
+    /// There is a socket, and it can't be used.
+    Unusable {
+        /// Why.
+        problem: String,
     },
     /// No socket in any of the usual places.
     None,
@@ -144,13 +147,19 @@ pub(crate) fn embedding(settings: &Settings) -> Embedding {
     }
 }
 
-/// The socket of a container engine; whether it answers is not asked.
+/// The container engine that would be used, asked just now.
 pub(crate) fn engine() -> Engine {
-    let named = env::var("DOCKER_HOST").ok().and_then(|host| host.strip_prefix("unix://").map(PathBuf::from));
-    let own = env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("podman/podman.sock"));
-    let usual = ["/var/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from);
-    let found = named.into_iter().chain(own).chain(usual).find(|path| path.exists());
-    found.map_or(Engine::None, |path| Engine::Socket { path })
+    let sockets = match host::engine_sockets() {
+        Ok(sockets) => sockets,
+        Err(problem) => return Engine::Unusable { problem },
+    };
+    let looked = host::runtime().map(|runtime| runtime.block_on(executor_container::look(&sockets)));
+    match looked {
+        Ok(Ok(facts)) => Engine::Ready(facts),
+        Ok(Err(EngineError::None { .. })) => Engine::None,
+        Ok(Err(error @ EngineError::Unusable { .. })) => Engine::Unusable { problem: error.to_string() },
+        Err(failure) => Engine::Unusable { problem: failure.message },
+    }
 }
 
 /// The line that installs Python with venv on this system; `version` when only venv is missing.

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Found {
     /// The server's view.
     pub(crate) catalog: Arc<Catalog>,
-    /// The sandbox level that this machine reaches.
+    /// The sandbox level that this machine reaches outside of containers.
     pub(crate) reached: Level,
 }
 
@@ -39,6 +39,11 @@ pub(crate) fn load(settings: &Settings, shelf: &Shelf) -> Outcome<Found> {
 }
 
 impl Found {
+    /// The level that the calls of a plugin run at.
+    pub(crate) fn reached(&self, plugin: &Plugin) -> Level {
+        if plugin.manifest.container.is_some() { Level::L3 } else { self.reached }
+    }
+
     /// Every plugin that could be read.
     pub(crate) fn plugins(&self) -> impl Iterator<Item = &Plugin> {
         self.catalog.plugins.iter().map(|entry| &*entry.plugin)

@@ -1,5 +1,6 @@
 //! How a plugin stands, in words: served, withheld or broken, each reason with the command that mends it. For the operator's eyes only.
 
+use manifest_schema::Runtime;
 use policy::{Advisory, Level, Missing, Source};
 use serde_json::{Value, json};
 use server::{Availability, BrokenPlugin, PluginEntry};
@@ -86,6 +87,11 @@ pub(crate) fn reasons(entry: &PluginEntry) -> Vec<Reason> {
                 remedy: None,
             }]
         }
+        Availability::Unsupported { runtime: Runtime::Container } => vec![Reason {
+            kind: "unsupported",
+            message: "it runs in a container, and this machine has no container engine".to_owned(),
+            remedy: Some("pegboard doctor".to_owned()),
+        }],
         Availability::Unsupported { runtime } => {
             let word = serde_json::to_value(runtime).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
             vec![Reason { kind: "unsupported", message: format!("`runtime: {word}` is not supported yet"), remedy: None }]

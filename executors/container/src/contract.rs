@@ -63,9 +63,10 @@ pub(crate) fn outcome(answer: &Answer) -> ToolOutcome {
             };
             ToolOutcome::Failed(ToolFailure::new(FailureKind::Raised, cut(&text, ERROR_TEXT)))
         }
-        (Some(true), false) => {
-            ToolOutcome::Failed(strange(answer, "the container says that the tool succeeded, under a status that says it did not"))
-        }
+        (Some(true), false) => ToolOutcome::Failed(strange(
+            answer,
+            "the container says that the tool succeeded, under a status that says it did not",
+        )),
         (None, _) => ToolOutcome::Failed(strange(answer, "the container's answer has no `success`")),
     }
 }
@@ -87,7 +88,8 @@ fn strange(answer: &Answer, problem: &str) -> ToolFailure {
 
 /// Whether an answer to the health question says `healthy`; else what it says.
 pub(crate) fn healthy(answer: &Answer) -> Result<(), String> {
-    let status = serde_json::from_slice::<Value>(&answer.body).ok().and_then(|said| said.get("status")?.as_str().map(str::to_owned));
+    let status =
+        serde_json::from_slice::<Value>(&answer.body).ok().and_then(|said| said.get("status")?.as_str().map(str::to_owned));
     match status {
         Some(status) if status == "healthy" && answer.status.is_success() => Ok(()),
         Some(status) => Err(format!("it says `{}` (HTTP {})", cut(&status, 80), answer.status.as_u16())),
@@ -126,7 +128,10 @@ mod tests {
         let good = outcome(&answer(200, "application/json", r#"{"success": true, "outputs": {"n": 1}}"#));
         let ToolOutcome::Completed(output) = good else { panic!("{good:?}") };
         assert_eq!(output.structured, Some(json!({"n": 1})));
-        assert_eq!(failed(&answer(500, "application/json", r#"{"success": false, "error": "no"}"#)), (FailureKind::Raised, "no".to_owned()));
+        assert_eq!(
+            failed(&answer(500, "application/json", r#"{"success": false, "error": "no"}"#)),
+            (FailureKind::Raised, "no".to_owned())
+        );
         for (status, body, words) in [
             (200, "<html>hello", "no JSON object"),
             (200, "[1]", "no JSON object"),
@@ -143,7 +148,9 @@ mod tests {
     #[test]
     fn health_is_one_word() {
         assert!(healthy(&answer(200, "application/json", r#"{"status": "healthy", "since": 3}"#)).is_ok());
-        for (status, body) in [(200, "ok"), (200, "<html>"), (200, r#"{"status": "starting"}"#), (500, r#"{"status": "healthy"}"#)] {
+        for (status, body) in
+            [(200, "ok"), (200, "<html>"), (200, r#"{"status": "starting"}"#), (500, r#"{"status": "healthy"}"#)]
+        {
             assert!(healthy(&answer(status, "text/plain", body)).is_err(), "{body}");
         }
     }

@@ -91,7 +91,8 @@ impl Engine {
             return Ok(connected);
         }
         let connected = connect(&self.sockets).await.map_err(|error| {
-            ToolFailure::new(FailureKind::Unavailable, error.to_string()).with_hint("ask the operator to start the container engine")
+            ToolFailure::new(FailureKind::Unavailable, error.to_string())
+                .with_hint("ask the operator to start the container engine")
         })?;
         tracing::info!(engine = ?connected.facts.kind, version = connected.facts.version, api = connected.facts.api, socket = %connected.facts.socket.display(), rootless = connected.facts.rootless, "container engine");
         for lack in &connected.facts.lacks {

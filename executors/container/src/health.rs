@@ -61,7 +61,10 @@ async fn sickness(replica: &Replica, plan: &Plan) -> ToolFailure {
                 failures += 1;
                 tracing::warn!(replica = replica.number, failures, problem, "a container is not healthy");
                 if failures >= plan.health.retries {
-                    return ToolFailure::new(FailureKind::Crashed, format!("the container was not healthy {failures} times in a row: {problem}"));
+                    return ToolFailure::new(
+                        FailureKind::Crashed,
+                        format!("the container was not healthy {failures} times in a row: {problem}"),
+                    );
                 }
             }
         }

@@ -108,7 +108,8 @@ async fn built(
         return Ok(id);
     }
     told(format!("building the image of {}", plugin.manifest.name));
-    let labels = [(labels::HOME, home), (labels::PLUGIN, plugin.manifest.name.as_str()), (labels::CONTEXT, recipe.digest.as_str())];
+    let labels =
+        [(labels::HOME, home), (labels::PLUGIN, plugin.manifest.name.as_str()), (labels::CONTEXT, recipe.digest.as_str())];
     let options = BuildImageOptions {
         dockerfile: recipe.dockerfile,
         t: Some(recipe.tag.clone()),
@@ -121,7 +122,8 @@ async fn built(
     let stream = docker.build_image(options, None, Some(body_full(recipe.tar.into())));
     let stream = stream.map(|step| step.map(BuildLine::from));
     follow(engine, "building the image", stream, told).await?;
-    if let Some(name) = plugin.manifest.container.as_ref().and_then(|container| container.image.as_deref()).filter(|name| !name.contains('@'))
+    if let Some(name) =
+        plugin.manifest.container.as_ref().and_then(|container| container.image.as_deref()).filter(|name| !name.contains('@'))
     {
         let (repo, tag) = name_and_tag(name);
         let options = TagImageOptions { repo: Some(repo.to_owned()), tag: Some(tag.to_owned()) };
@@ -160,7 +162,8 @@ async fn found(engine: &Engine, connected: &Connected, plugin: &Plugin, told: &T
 /// # Errors
 /// No name to push to, or what the registry said.
 pub(crate) async fn push(engine: &Engine, plugin: &Plugin, told: &Told) -> Result<String, ToolFailure> {
-    let name = plugin.manifest.container.as_ref().and_then(|container| container.image.clone()).filter(|name| !name.contains('@'));
+    let name =
+        plugin.manifest.container.as_ref().and_then(|container| container.image.clone()).filter(|name| !name.contains('@'));
     let Some(name) = name else {
         let failure = ToolFailure::new(FailureKind::LoadFailed, "the manifest names no image to push");
         return Err(failure.with_hint("`container.image: registry.example.org/name:1.0.0`"));

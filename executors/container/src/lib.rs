@@ -19,7 +19,6 @@ mod walls;
 mod wire;
 
 use std::{
-    io,
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -42,19 +41,6 @@ use crate::{engine::Engine, labels::Instance, supervisor::Supervisor};
 /// How often idle containers are looked for, at most.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Why the executor can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The folder for sockets can't be made.
-    #[error("`{path}` can't be used: {source}")]
-    Home {
-        /// The folder.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-}
-
 /// What all plugins share.
 struct Parts {
     settings: ContainerSettings,
@@ -69,13 +55,15 @@ struct Parts {
 /// Runs the tools of `runtime: container` plugins.
 #[derive(Clone)]
 pub struct ContainerExecutor {
-    parts: Arc<Parts>,
+    settings: Arc<ContainerSettings>,
+    /// Made at the first use: a host that runs no container leaves no trace.
+    parts: Arc<OnceCell<Arc<Parts>>>,
     plugins: Arc<KeptPlugins<Supervisor>>,
 }
 
 impl std::fmt::Debug for ContainerExecutor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ContainerExecutor").field("settings", &self.parts.settings).finish_non_exhaustive()
+        f.debug_struct("ContainerExecutor").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -88,36 +76,31 @@ pub async fn look(sockets: &[PathBuf]) -> Result<EngineFacts, EngineError> {
 }
 
 impl ContainerExecutor {
-    /// Asks no engine and starts nothing yet.
-    ///
-    /// # Errors
-    /// [`StartError`] when the cache can't be written.
-    pub fn new(settings: ContainerSettings) -> Result<Self, StartError> {
-        let home = settings.home.display().to_string();
-        let instance = Instance::begin(&settings.home).map_err(|source| StartError::Home { path: home, source })?;
+    /// Asks no engine, writes no file and starts nothing yet.
+    #[must_use]
+    pub fn new(settings: ContainerSettings) -> Self {
         let limits = KeepLimits { warm: settings.plugins, idle: settings.idle, sweep: SWEEP };
-        let engine = Engine::new(settings.sockets.clone());
-        let parts = Parts { settings, engine, instance, count: AtomicU64::new(0), swept: OnceCell::new() };
-        Ok(Self { parts: Arc::new(parts), plugins: KeptPlugins::new(limits) })
+        Self { settings: Arc::new(settings), parts: Arc::default(), plugins: KeptPlugins::new(limits) }
     }
 
-    async fn supervisor(&self, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> Arc<Supervisor> {
-        self.sweep_once().await;
-        let make = || Supervisor::new(Arc::clone(plugin), Arc::clone(allowed), Arc::clone(&self.parts));
-        self.plugins.get(plugin, allowed, make).await
+    async fn parts(&self) -> Result<&Arc<Parts>, ToolFailure> {
+        let begin = || async {
+            let settings = (*self.settings).clone();
+            let instance = Instance::begin(&settings.home).map_err(|error| {
+                let home = settings.home.display();
+                ToolFailure::new(FailureKind::Internal, format!("the folder for sockets `{home}` can't be used: {error}"))
+            })?;
+            let engine = Engine::new(settings.sockets.clone());
+            Ok(Arc::new(Parts { settings, engine, instance, count: AtomicU64::new(0), swept: OnceCell::new() }))
+        };
+        self.parts.get_or_try_init(begin).await
     }
 
-    /// Before the first container of ours: what dead hosts left is removed. Beside the call, which need not wait.
-    async fn sweep_once(&self) {
-        let parts = Arc::clone(&self.parts);
-        let swept = self.parts.swept.get_or_init(|| async move {
-            drop(tokio::spawn(async move {
-                if let Err(failure) = survey::sweep(&parts).await {
-                    tracing::warn!(%failure, "what dead hosts left behind could not be looked for");
-                }
-            }));
-        });
-        swept.await;
+    async fn supervisor(&self, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>) -> Result<Arc<Supervisor>, ToolFailure> {
+        let parts = self.parts().await?;
+        sweep_once(parts).await;
+        let make = || Supervisor::new(Arc::clone(plugin), Arc::clone(allowed), Arc::clone(parts));
+        Ok(self.plugins.get(plugin, allowed, make).await)
     }
 
     /// Starts the containers of a plugin before its first call.
@@ -125,7 +108,7 @@ impl ContainerExecutor {
     /// # Errors
     /// The failure that its first call would get.
     pub async fn warm(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> Result<(), ToolFailure> {
-        self.supervisor(&plugin, &allowed).await.start().await.map(drop)
+        self.supervisor(&plugin, &allowed).await?.start().await.map(drop)
     }
 
     /// Builds or downloads the image of a plugin again; every line of it goes to `told`. Its identity.
@@ -133,7 +116,7 @@ impl ContainerExecutor {
     /// # Errors
     /// What a call would be told.
     pub async fn rebuild(&self, plugin: Arc<Plugin>, told: impl Fn(&str)) -> Result<String, ToolFailure> {
-        let supervisor = self.supervisor(&plugin, &Arc::new(Allowed::default())).await;
+        let supervisor = self.supervisor(&plugin, &Arc::new(Allowed::default())).await?;
         let mut lines = supervisor.told();
         let building = supervisor.rebuild();
         tokio::pin!(building);
@@ -151,10 +134,11 @@ impl ContainerExecutor {
     /// No name, or what the registry said.
     pub async fn push(&self, plugin: &Plugin, told: impl Fn(String) + Send + Sync + 'static) -> Result<String, ToolFailure> {
         let told: image::Told = Arc::new(told);
+        let parts = self.parts().await?;
         if plugin.manifest.container.as_ref().is_some_and(|container| container.dockerfile.is_some()) {
-            image::ready(&self.parts.engine, &self.parts.settings, &self.parts.instance.home, plugin, &told, false).await?;
+            image::ready(&parts.engine, &parts.settings, &parts.instance.home, plugin, &told, false).await?;
         }
-        image::push(&self.parts.engine, plugin, &told).await
+        image::push(&parts.engine, plugin, &told).await
     }
 
     /// Every container of this installation, whichever host runs it.
@@ -162,7 +146,7 @@ impl ContainerExecutor {
     /// # Errors
     /// The engine does not answer.
     pub async fn containers(&self, with_usage: bool) -> Result<Vec<Found>, ToolFailure> {
-        survey::containers(&self.parts, with_usage).await
+        survey::containers(self.parts().await?, with_usage).await
     }
 
     /// The last lines that a container wrote.
@@ -170,12 +154,16 @@ impl ContainerExecutor {
     /// # Errors
     /// The engine does not answer, or has no such container.
     pub async fn logs(&self, id: &str, lines: u32, each: impl FnMut(&[u8])) -> Result<(), ToolFailure> {
-        survey::logs(&self.parts, id, lines, each).await
+        survey::logs(self.parts().await?, id, lines, each).await
     }
 
     /// Removes a container. A host that runs starts another one at its next call.
-    pub async fn remove(&self, id: &str) {
-        replica::remove(&self.parts, id).await;
+    ///
+    /// # Errors
+    /// The cache can't be written.
+    pub async fn remove(&self, id: &str) -> Result<(), ToolFailure> {
+        replica::remove(self.parts().await?, id).await;
+        Ok(())
     }
 
     /// Removes what dead hosts left, and images that were built of what these plugins are no longer.
@@ -183,21 +171,37 @@ impl ContainerExecutor {
     /// # Errors
     /// The engine does not answer.
     pub async fn prune(&self, plugins: &[Arc<Plugin>]) -> Result<Pruned, ToolFailure> {
+        let parts = self.parts().await?;
         let mut current = Vec::new();
         for plugin in plugins.iter().filter(|plugin| plugin.manifest.container.is_some()) {
             // A plugin that can't be packed now keeps nothing.
-            current.extend(image::tag(&self.parts.settings, plugin).await.ok().flatten());
+            current.extend(image::tag(&parts.settings, plugin).await.ok().flatten());
         }
-        let swept = survey::sweep(&self.parts).await?;
-        Ok(Pruned { images: survey::images(&self.parts, &current).await?, ..swept })
+        let swept = survey::sweep(parts).await?;
+        Ok(Pruned { images: survey::images(parts, &current).await?, ..swept })
     }
+}
+
+/// Before the first container of ours: what dead hosts left is removed. Beside the call, which need not wait.
+async fn sweep_once(parts: &Arc<Parts>) {
+    let swept = parts.swept.get_or_init(|| async {
+        let parts = Arc::clone(parts);
+        drop(tokio::spawn(async move {
+            if let Err(failure) = survey::sweep(&parts).await {
+                tracing::warn!(%failure, "what dead hosts left behind could not be looked for");
+            }
+        }));
+    });
+    swept.await;
 }
 
 impl Executor for ContainerExecutor {
     fn run(&self, call: PermittedCall, io: CallIo) -> BoxFuture<'_, ToolOutcome> {
         Box::pin(async move {
-            let supervisor = self.supervisor(&call.call().plugin, call.allowed()).await;
-            supervisor.run(&call, &io).await
+            match self.supervisor(&call.call().plugin, call.allowed()).await {
+                Ok(supervisor) => supervisor.run(&call, &io).await,
+                Err(failure) => ToolOutcome::Failed(failure),
+            }
         })
     }
 
@@ -242,8 +246,8 @@ impl Executor for ContainerExecutor {
         Box::pin(async move {
             let used = !self.plugins.all().is_empty();
             self.plugins.shutdown().await;
-            if used {
-                survey::own_volumes(&self.parts).await;
+            if let Some(parts) = self.parts.get().filter(|_| used) {
+                survey::own_volumes(parts).await;
             }
         })
     }

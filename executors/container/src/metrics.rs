@@ -173,7 +173,10 @@ mod tests {
 
     #[test]
     fn json_is_read_too() {
-        assert_eq!(relabel(r#"{"calls": 4, "bad name": 1, "words": "x"}"#, "plugin=\"p\""), "pegboard_plugin_calls{plugin=\"p\"} 4\n");
+        assert_eq!(
+            relabel(r#"{"calls": 4, "bad name": 1, "words": "x"}"#, "plugin=\"p\""),
+            "pegboard_plugin_calls{plugin=\"p\"} 4\n"
+        );
         assert_eq!(relabel("<html>\n<b>1</b>", "plugin=\"p\""), "");
     }
 }

@@ -114,7 +114,9 @@ fn refused(key: &str, found: &str) -> ToolFailure {
 
 fn health(check: Option<&manifest_schema::HealthCheck>) -> Result<Health, ToolFailure> {
     let time = |key: &str, text: Option<&String>, otherwise: u64| match text {
-        Some(text) => duration(text).filter(|time| !time.is_zero()).ok_or_else(|| refused(&format!("container.healthCheck.{key}"), text)),
+        Some(text) => {
+            duration(text).filter(|time| !time.is_zero()).ok_or_else(|| refused(&format!("container.healthCheck.{key}"), text))
+        }
         None => Ok(Duration::from_secs(otherwise)),
     };
     Ok(Health {
@@ -177,7 +179,10 @@ mod tests {
         assert_eq!((memory("256"), memory("0m"), memory("m"), memory("99999999999999g")), (None, None, None, None));
         assert_eq!(nano_cpus("0.5"), Some(500_000_000));
         assert_eq!((nano_cpus("0"), nano_cpus("x"), nano_cpus("NaN"), nano_cpus("1e3")), (None, None, None, None));
-        assert_eq!((duration("30s"), duration("200ms"), duration("2m")), (Some(Duration::from_secs(30)), Some(Duration::from_millis(200)), Some(Duration::from_secs(120))));
+        assert_eq!(
+            (duration("30s"), duration("200ms"), duration("2m")),
+            (Some(Duration::from_secs(30)), Some(Duration::from_millis(200)), Some(Duration::from_secs(120)))
+        );
         assert_eq!((duration("s"), duration("1d")), (None, None));
     }
 }

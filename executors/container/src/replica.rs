@@ -15,7 +15,9 @@ use std::{
 
 use bollard::{
     models::{ContainerInspectResponse, VolumeCreateRequest},
-    query_parameters::{CreateContainerOptions, InspectContainerOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions},
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
+    },
 };
 use executor_api::{FailureKind, ToolFailure};
 use futures::StreamExt as _;
@@ -83,7 +85,8 @@ impl Replica {
         let number = parts.count.fetch_add(1, Ordering::Relaxed);
         let folder = parts.instance.folder.join(number.to_string());
         let user = User::inside();
-        let local = |error: io::Error| ToolFailure::new(FailureKind::Internal, format!("the socket's folder can't be made: {error}"));
+        let local =
+            |error: io::Error| ToolFailure::new(FailureKind::Internal, format!("the socket's folder can't be made: {error}"));
         open_folder(&folder, user, connected.facts.rootless).map_err(local)?;
         let id = match create(parts, &connected, plugin, plan, image, user, &folder, number).await {
             Ok(id) => id,
@@ -111,7 +114,14 @@ impl Replica {
         };
         match started {
             Ok(()) => {
-                tracing::info!(plugin, replica = replica.number, container = short(&replica.id), door = replica.door(), ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "container started");
+                tracing::info!(
+                    plugin,
+                    replica = replica.number,
+                    container = short(&replica.id),
+                    door = replica.door(),
+                    ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    "container started"
+                );
                 Ok(replica)
             }
             Err(failure) => {
@@ -151,7 +161,10 @@ impl Replica {
             }
             if tokio::time::Instant::now() > deadline {
                 let seconds = self.parts.settings.start_limit.as_secs_f64();
-                let failure = ToolFailure::new(FailureKind::LoadFailed, format!("the container was not healthy within {seconds} s of its start: {said}"));
+                let failure = ToolFailure::new(
+                    FailureKind::LoadFailed,
+                    format!("the container was not healthy within {seconds} s of its start: {said}"),
+                );
                 return Err(self.with_output(failure).await);
             }
             tokio::time::sleep(pause).await;
@@ -297,7 +310,11 @@ pub(crate) async fn remove(parts: &Parts, id: &str) {
     match connected.docker.remove_container(id, Some(options)).await {
         Ok(()) => {}
         Err(error) if engine::is_absent(&error) => {}
-        Err(error) => tracing::warn!(container = short(id), problem = parts.engine.failed("removing", &error).message, "a container could not be removed"),
+        Err(error) => tracing::warn!(
+            container = short(id),
+            problem = parts.engine.failed("removing", &error).message,
+            "a container could not be removed"
+        ),
     }
 }
 

@@ -16,12 +16,7 @@ use policy::{Allowed, Level, PermittedCall, Plugin};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Parts, contract, health, image,
-    plan::Plan,
-    replica::Replica,
-    wire::WireError,
-};
+use crate::{Parts, contract, health, image, plan::Plan, replica::Replica, wire::WireError};
 
 /// Failed starts or crashes in a row before the circuit opens.
 const BREAKER: u32 = 5;
@@ -110,8 +105,11 @@ impl Supervisor {
             };
             match error {
                 WireError::TooLarge(limit) => {
-                    return Err(ToolFailure::new(FailureKind::OutputTooLarge, format!("the container's answer has more than {limit} bytes"))
-                        .with_hint("ask for less, or for a part of it"));
+                    return Err(ToolFailure::new(
+                        FailureKind::OutputTooLarge,
+                        format!("the container's answer has more than {limit} bytes"),
+                    )
+                    .with_hint("ask for less, or for a part of it"));
                 }
                 // Nothing of it ran, so nothing can run twice.
                 WireError::Unreached(_) if left > 0 => self.look_after(&replica).await,
@@ -470,7 +468,11 @@ fn cancelled() -> ToolFailure {
 
 fn unavailable(problem: Option<&ToolFailure>, wait: Duration, failures: u32) -> ToolFailure {
     let last = problem.map_or_else(String::new, |problem| format!(": {}", problem.message));
-    let message = if failures == 0 { format!("no container runs{last}") } else { format!("the container failed {failures} times in a row{last}") };
+    let message = if failures == 0 {
+        format!("no container runs{last}")
+    } else {
+        format!("the container failed {failures} times in a row{last}")
+    };
     let mut failure =
         ToolFailure::new(FailureKind::Unavailable, message).with_hint(format!("try again in {} s", wait.as_secs() + 1));
     failure.detail = problem.and_then(|problem| problem.detail.clone());

@@ -134,7 +134,8 @@ pub(crate) async fn images(parts: &Parts, current: &[String]) -> Result<usize, T
         if image.repo_tags.iter().any(|tag| current.contains(tag)) {
             continue;
         }
-        for name in image.repo_tags.iter().filter(|tag| tag.starts_with("localhost/pegboard/")).chain(std::iter::once(&image.id)) {
+        for name in image.repo_tags.iter().filter(|tag| tag.starts_with("localhost/pegboard/")).chain(std::iter::once(&image.id))
+        {
             // In use, or gone with its last name.
             if connected.docker.remove_image(name, None::<RemoveImageOptions>, None).await.is_ok() {
                 removed += 1;

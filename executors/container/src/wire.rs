@@ -150,7 +150,8 @@ impl Wire {
 }
 
 fn request(method: &Method, path: &str, body: Option<Bytes>) -> Result<Request<Full<Bytes>>, WireError> {
-    let mut builder = Request::builder().method(method).uri(path).header(header::HOST, "plugin").header(header::ACCEPT, "application/json");
+    let mut builder =
+        Request::builder().method(method).uri(path).header(header::HOST, "plugin").header(header::ACCEPT, "application/json");
     if body.is_some() {
         builder = builder.header(header::CONTENT_TYPE, "application/json");
     }
@@ -215,7 +216,8 @@ async fn open_socket(path: &Path) -> io::Result<UnixStream> {
         return UnixStream::connect(path).await;
     }
     let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
-    let short = format!("/proc/self/fd/{}/{}", std::os::fd::AsRawFd::as_raw_fd(&folder), path.file_name().unwrap_or_default().display());
+    let short =
+        format!("/proc/self/fd/{}/{}", std::os::fd::AsRawFd::as_raw_fd(&folder), path.file_name().unwrap_or_default().display());
     UnixStream::connect(short).await
 }
 

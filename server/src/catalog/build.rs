@@ -126,7 +126,8 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
         secrets: operator.secrets.get(name).cloned().unwrap_or_default(),
         config,
         config_problem,
-        reached: ingredients.reached,
+        // A container is a container on every machine that has an engine.
+        reached: if plugin.manifest.runtime == Runtime::Container { Level::L3 } else { ingredients.reached },
     };
     let refused = operator.problems.iter().filter(|problem| problem.plugin == name);
     entry.notes.extend(refused.map(|problem| problem.error.to_string()));

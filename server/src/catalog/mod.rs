@@ -87,6 +87,12 @@ impl PluginEntry {
         }
     }
 
+    /// The level that its calls run at on this machine.
+    #[must_use]
+    pub fn reached(&self) -> Level {
+        self.reached
+    }
+
     /// The plugin's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -162,7 +162,7 @@ fn streamable(
 }
 
 async fn metrics(State(host): State<Arc<Host>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], host.render_metrics()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], host.render_metrics().await).into_response()
 }
 
 async fn healthz(State(host): State<Arc<Host>>) -> Response {

@@ -51,7 +51,8 @@ async fn answers_that_break_the_contract(site: Site) {
 
 async fn a_dockerfile_that_fails(site: Site) {
     let world = World::new(site);
-    let dockerfile = format!("FROM {BASE}\nRUN [\"/usr/bin/python3\", \"-c\", \"print('so far so good'); raise SystemExit(9)\"]\n");
+    let dockerfile =
+        format!("FROM {BASE}\nRUN [\"/usr/bin/python3\", \"-c\", \"print('so far so good'); raise SystemExit(9)\"]\n");
     let subject = world.built("unbuilt", &dockerfile, "", "");
     let came = world.call(&subject, "echo", json!({})).await;
     came.failed(FailureKind::LoadFailed, "building the image failed");
@@ -76,7 +77,10 @@ async fn an_image_that_is_nowhere(site: Site) {
     world.call(&built, "echo", json!({})).await.value();
     let image = world.on_engine("maker").await.remove(0).image_id.unwrap();
     let docker = world.site.docker().negotiate_version().await.unwrap();
-    let options = bollard::query_parameters::TagImageOptions { repo: Some("localhost/pegboard-test/named".to_owned()), tag: Some("1".to_owned()) };
+    let options = bollard::query_parameters::TagImageOptions {
+        repo: Some("localhost/pegboard-test/named".to_owned()),
+        tag: Some("1".to_owned()),
+    };
     docker.tag_image(&image, Some(options)).await.unwrap();
     let named = world.manifest("named", "  image: localhost/pegboard-test/named:1\n", "");
     world.call(&named, "echo", json!({})).await.value();
@@ -90,7 +94,10 @@ async fn never_healthy(site: Site) {
     came.failed(FailureKind::LoadFailed, "exit code 3");
     assert!(came.failure().detail.as_ref().unwrap().contains("a line before the end"));
     let silent = world.plugin("silent", "  environment: {MODE: silent}\n", "");
-    world.call(&silent, "echo", json!({})).await.failed(FailureKind::LoadFailed, "not healthy within 2 s of its start: it does not listen");
+    world
+        .call(&silent, "echo", json!({}))
+        .await
+        .failed(FailureKind::LoadFailed, "not healthy within 2 s of its start: it does not listen");
     let sick = world.plugin("sick", "  environment: {HEALTH: starting}\n", "");
     world.call(&sick, "echo", json!({})).await.failed(FailureKind::LoadFailed, "it says `starting`");
     let fat = world.plugin("fat", "  environment: {MODE: fat}\n  resources: {memory: 64m}\n", "");
@@ -113,7 +120,10 @@ async fn crash_loop_opens_the_circuit(site: Site) {
     assert!(came.failure().hint.as_ref().unwrap().starts_with("try again in"));
     assert!(came.failure().detail.as_ref().unwrap().contains("last words"));
     // After the pause it works, and what went well ends the row.
-    until("it serves", || async { matches!(world.call(&subject, "echo", json!({})).await.outcome, executor_api::ToolOutcome::Completed(_)) }).await;
+    until("it serves", || async {
+        matches!(world.call(&subject, "echo", json!({})).await.outcome, executor_api::ToolOutcome::Completed(_))
+    })
+    .await;
     assert_eq!(world.state(&subject).problem, None);
     world.end().await;
 }
@@ -156,19 +166,25 @@ async fn a_port_that_is_taken(site: Site) {
     assert!(came.failure().hint.as_ref().unwrap().contains("host: 0"), "{:?}", came.failure());
     assert!(world.on_engine("ported").await.is_empty());
     drop(taken);
-    until("the port is free", || async { matches!(world.call(&subject, "echo", json!({})).await.outcome, executor_api::ToolOutcome::Completed(_)) }).await;
+    until("the port is free", || async {
+        matches!(world.call(&subject, "echo", json!({})).await.outcome, executor_api::ToolOutcome::Completed(_))
+    })
+    .await;
     world.end().await;
 }
 
 async fn no_engine(site: Site) {
     let world = World::with(site, |settings| settings.sockets = vec!["/nonexistent/engine.sock".into()]);
     let subject = world.plugin("alone", "", "");
-    world.call(&subject, "echo", json!({})).await.failed(FailureKind::Unavailable, "no container engine: none of `/nonexistent/engine.sock` is there");
+    world
+        .call(&subject, "echo", json!({}))
+        .await
+        .failed(FailureKind::Unavailable, "no container engine: none of `/nonexistent/engine.sock` is there");
     // A socket behind which nobody is an engine.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mute.sock");
     let _mute = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let executor = ContainerExecutor::new(ContainerSettings::new(vec![path], folder.path())).unwrap();
+    let executor = ContainerExecutor::new(ContainerSettings::new(vec![path], folder.path()));
     let failure = executor.containers(false).await.unwrap_err();
     assert!(failure.kind == FailureKind::Unavailable && failure.message.contains("no answer within"), "{failure:?}");
     executor.shutdown().await;
@@ -181,6 +197,9 @@ async fn a_context_that_leads_out(site: Site) {
     std::os::unix::fs::symlink("/etc/shadow", subject.plugin.root.join("notes.txt")).unwrap();
     world.call(&subject, "echo", json!({})).await.failed(FailureKind::LoadFailed, "leads out of the build context");
     fs::remove_file(subject.plugin.root.join("notes.txt")).unwrap();
-    until("it is built", || async { matches!(world.call(&subject, "echo", json!({})).await.outcome, executor_api::ToolOutcome::Completed(_)) }).await;
+    until("it is built", || async {
+        matches!(world.call(&subject, "echo", json!({})).await.outcome, executor_api::ToolOutcome::Completed(_))
+    })
+    .await;
     world.end().await;
 }

@@ -27,22 +27,43 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
     ]
 }
 
+/// A file like no other, so that nobody has built the image before.
+fn mark(subject: &crate::world::Subject) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    fs::write(subject.plugin.root.join("mark"), format!("{} {now:?}", std::process::id())).unwrap();
+}
+
 async fn whole_life(site: Site) {
     let world = World::new(site);
-    let subject = world.plugin("life", "  environment: {COLOUR: green}\n", "secrets: [{name: KEY, description: A key, required: true}]\n");
+    let subject =
+        world.plugin("life", "  environment: {COLOUR: green}\n", "secrets: [{name: KEY, description: A key, required: true}]\n");
     let subject = subject.secret("KEY", "s3cr3t-value");
+    mark(&subject);
     let came = world.call(&subject, "echo", json!({"text": "hi", "n": [1, 2]})).await;
     let said = came.value();
     assert_eq!(said["inputs"], json!({"text": "hi", "n": [1, 2]}));
-    assert_eq!(said["context"], json!({"trace_id": "trace-1", "plugin_id": "life", "version": "1.0.0", "tool": "echo", "secrets": {"KEY": "s3cr3t-value"}}));
-    assert!(came.frames.iter().any(|frame| matches!(frame, Frame::Progress { message: Some(text), .. } if text.contains("uilding"))), "{:?}", came.frames);
+    assert_eq!(
+        said["context"],
+        json!({"trace_id": "trace-1", "plugin_id": "life", "version": "1.0.0", "tool": "echo", "secrets": {"KEY": "s3cr3t-value"}})
+    );
+    assert!(
+        came.frames.iter().any(|frame| matches!(frame, Frame::Progress { message: Some(text), .. } if text.contains("uilding"))),
+        "{:?}",
+        came.frames
+    );
     let state = world.state(&subject);
     assert_eq!((state.state, state.ready, state.starts, state.road.as_str()), ("warm", 1, 1, "container (socket)"));
     // The secret is in the call and nowhere in the container's environment; the declared variable is.
-    let found = world.python(&subject, "import os\nresult = sorted(f'{k}={v}' for k, v in os.environ.items())").await["result"].to_string();
+    let found = world.python(&subject, "import os\nresult = sorted(f'{k}={v}' for k, v in os.environ.items())").await["result"]
+        .to_string();
     assert!(!found.contains("s3cr3t") && found.contains("COLOUR=green"), "{found}");
     let container = world.on_engine("life").await.remove(0);
-    let inspected = world.site.docker().inspect_container(&container.id.unwrap(), None::<bollard::query_parameters::InspectContainerOptions>).await.unwrap();
+    let inspected = world
+        .site
+        .docker()
+        .inspect_container(&container.id.unwrap(), None::<bollard::query_parameters::InspectContainerOptions>)
+        .await
+        .unwrap();
     assert!(!format!("{inspected:?}").contains("s3cr3t"));
     // Warm: the same process answers.
     assert_eq!(world.call(&subject, "echo", json!({})).await.value()["calls"], json!(3));
@@ -53,6 +74,7 @@ async fn whole_life(site: Site) {
     let folder = Arc::clone(&world.folder);
     world.executor.shutdown().await;
     assert!(world.on_engine("life").await.is_empty());
+    world.executor.prune(&[]).await.unwrap();
     drop(world);
     let left: Vec<_> = fs::read_dir(folder.path().join("containers")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -74,16 +96,17 @@ async fn a_change_is_built_and_no_change_is_not(site: Site) {
     let world = World::new(site);
     let subject = world.plugin("built", "", "");
     let lines = |came: &crate::world::Came| came.frames.iter().filter(|frame| matches!(frame, Frame::Progress { .. })).count();
-    // A file of its own, so that no other test has built it before.
-    fs::write(subject.plugin.root.join("mark"), format!("{:?}", std::time::Instant::now())).unwrap();
+    mark(&subject);
     assert!(lines(&world.call(&subject, "echo", json!({})).await) > 0);
     world.executor.retire("built").await;
     assert_eq!(lines(&world.call(&subject, "echo", json!({})).await), 0);
     world.executor.retire("built").await;
-    fs::write(subject.plugin.root.join("mark"), "changed").unwrap();
+    mark(&subject);
     assert!(lines(&world.call(&subject, "echo", json!({})).await) > 0);
     let pruned = world.executor.prune(&[subject.plugin.clone()]).await.unwrap();
     assert_eq!(pruned.images, 1, "the one that is not built of these files any more");
+    world.executor.retire("built").await;
+    assert_eq!(world.executor.prune(&[]).await.unwrap().images, 1, "and the other one");
     world.end().await;
 }
 
@@ -93,7 +116,10 @@ async fn scales_under_load_and_back(site: Site) {
     world.call(&subject, "echo", json!({})).await.value();
     assert_eq!(world.state(&subject).ready, 1, "one call needs one");
     let mut hosts = HashSet::new();
-    for _ in 0..6 {
+    for _ in 0..40 {
+        if hosts.len() == 3 {
+            break;
+        }
         let calls = (0..6).map(|_| world.call(&subject, "sleep", json!({"seconds": 0.4})));
         hosts.extend(join_all(calls).await.iter().map(|came| came.value()["host"].to_string()));
     }
@@ -132,7 +158,11 @@ async fn two_hosts_on_one_engine(site: Site) {
     let elsewhere = World::new(site);
     let subject = one.plugin("shared", "", "");
     let theirs = elsewhere.plugin("shared", "", "");
-    let (a, b, c) = tokio::join!(one.call(&subject, "echo", json!({})), two.call(&subject, "echo", json!({})), elsewhere.call(&theirs, "echo", json!({})));
+    let (a, b, c) = tokio::join!(
+        one.call(&subject, "echo", json!({})),
+        two.call(&subject, "echo", json!({})),
+        elsewhere.call(&theirs, "echo", json!({}))
+    );
     let hosts: HashSet<String> = [a, b, c].iter().map(|came| came.value()["host"].to_string()).collect();
     assert_eq!(hosts.len(), 3);
     // A host that ends, and one that prunes, leave the others' alone.
@@ -153,7 +183,8 @@ async fn metrics_bear_the_plugins_label(site: Site) {
     let text = world.executor.metrics().await;
     assert!(text.contains("pegboard_plugin_calls{plugin=\"counted\",replica=\"0\"} 1\n"), "{text}");
     assert!(!text.contains("forged"));
-    let memory = text.lines().find_map(|line| line.strip_prefix("pegboard_container_memory_bytes{plugin=\"counted\",replica=\"0\"} "));
+    let memory =
+        text.lines().find_map(|line| line.strip_prefix("pegboard_container_memory_bytes{plugin=\"counted\",replica=\"0\"} "));
     assert!(memory.unwrap().parse::<u64>().unwrap() > 1 << 20, "{text}");
     world.end().await;
 }

@@ -28,7 +28,9 @@ fn main() {
     let named = std::env::var("PEGBOARD_TEST_ENGINES").unwrap_or_default();
     let sites: Vec<Site> = named.split_whitespace().map(Site::parse).collect();
     if sites.is_empty() {
-        println!("could-not-run: containers: no engine (PEGBOARD_TEST_ENGINES names none; .ci/engines DIR starts what is installed)");
+        println!(
+            "could-not-run: containers: no engine (PEGBOARD_TEST_ENGINES names none; .ci/engines DIR starts what is installed)"
+        );
         return;
     }
     let mut trials = Vec::new();

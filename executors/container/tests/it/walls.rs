@@ -29,14 +29,18 @@ async fn files(site: Site) {
     let world = World::new(site);
     // A folder that anybody may write to, were its file system not read-only.
     let open = "RUN [\"/usr/bin/python3\", \"-c\", \"import os; os.mkdir('/open'); os.chmod('/open', 0o777)\"]";
-    let dockerfile = format!("FROM {BASE}\n{open}\nCOPY server.py /server.py\nENTRYPOINT [\"/usr/bin/python3\", \"/server.py\"]\n");
+    let dockerfile =
+        format!("FROM {BASE}\n{open}\nCOPY server.py /server.py\nENTRYPOINT [\"/usr/bin/python3\", \"/server.py\"]\n");
     let subject = world.built("files", &dockerfile, "", "resource_limits: {max_disk_mb: 4}\n");
     assert_eq!(world.python(&subject, "open('/open/new', 'wb')").await["errno"], json!(30), "the root is read-only");
     for path in ["/etc/passwd", "/server.py", "/new", "/usr/bin/python3"] {
         let came = world.python(&subject, &format!("open('{path}', 'ab')")).await;
         assert!([json!(13), json!(30)].contains(&came["errno"]), "{path}: {came}");
     }
-    assert_eq!(world.python(&subject, "open('/tmp/x', 'wb').write(b'x' * 1000)\nresult = open('/tmp/x', 'rb').read(3).decode()").await["result"], json!("xxx"));
+    assert_eq!(
+        world.python(&subject, "open('/tmp/x', 'wb').write(b'x' * 1000)\nresult = open('/tmp/x', 'rb').read(3).decode()").await["result"],
+        json!("xxx")
+    );
     let came = world.python(&subject, "open('/tmp/big', 'wb').write(b'x' * (6 << 20))").await;
     assert_eq!(came["errno"], json!(28), "temporary files are sized: {came}");
     let came = world.python(&subject, "import os, shutil, subprocess\nshutil.copy('/usr/bin/python3', '/tmp/p')\nos.chmod('/tmp/p', 0o755)\nsubprocess.run(['/tmp/p', '-c', '1'])").await;
@@ -64,7 +68,9 @@ async fn privileges(site: Site) {
         let came = world.python(&subject, code).await;
         assert!(came["errno"].is_number() || came["raised"] == json!("PermissionError"), "{why}: {came}");
     }
-    let came = world.python(&subject, "import os\nresult = open('/proc/1/comm').read().strip() != 'python3' and os.getppid() >= 1").await;
+    let came = world
+        .python(&subject, "import os\nresult = open('/proc/1/comm').read().strip() != 'python3' and os.getppid() >= 1")
+        .await;
     assert_eq!(came["result"], json!(true), "an init process reaps");
     world.end().await;
 }
@@ -107,7 +113,8 @@ async fn network(site: Site) {
     let port = listener.local_addr().unwrap().port();
     let declares = "permissions: [network_access]\n";
     let denied = world.plugin("walled", "", "");
-    let connect = |host: &str| format!("import socket\ns = socket.create_connection(('{host}', {port}), 3)\nresult = 'connected'");
+    let connect =
+        |host: &str| format!("import socket\ns = socket.create_connection(('{host}', {port}), 3)\nresult = 'connected'");
     for host in ["127.0.0.1", "10.88.0.1", "172.17.0.1", "192.0.2.1"] {
         let came = world.python(&denied, &connect(host)).await;
         assert!(came["result"].is_null(), "{host}: {came}");
@@ -116,7 +123,8 @@ async fn network(site: Site) {
     let granted = world.plugin("networked", "", declares).grant(Permission::NetworkAccess, None);
     // The control: the same connection, to the machine at the other end of its own network.
     let gateway = "import socket, struct\nline = [l.split() for l in open('/proc/net/route')][1:]\ng = [l[2] for l in line if l[1] == '00000000'][0]\nhost = socket.inet_ntoa(struct.pack('<L', int(g, 16)))\n";
-    let came = world.python(&granted, &format!("{gateway}s = socket.create_connection((host, {port}), 3)\nresult = 'connected'")).await;
+    let came =
+        world.python(&granted, &format!("{gateway}s = socket.create_connection((host, {port}), 3)\nresult = 'connected'")).await;
     assert_eq!(came["result"], json!("connected"), "{came}");
     assert_eq!(world.state(&granted).road, "container (socket)", "and is still called without it");
     world.end().await;

@@ -12,9 +12,7 @@ use bollard::{API_DEFAULT_VERSION, Docker, models::ContainerSummary, query_param
 use executor_api::{CallIo, Content, Executor as _, FailureKind, Frame, PluginState, ToolFailure, ToolOutcome};
 use executor_container::{ContainerExecutor, ContainerSettings};
 use manifest_schema::{Digest, Permission, ServedName, ToolName};
-use policy::{
-    Declared, Grants, Level, PermittedCall, Plugin, ResolvedCall, SecretValue, Source, Standing, TraceId, authorize,
-};
+use policy::{Declared, Grants, Level, PermittedCall, Plugin, ResolvedCall, SecretValue, Source, Standing, TraceId, authorize};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -75,7 +73,7 @@ impl World {
         let mut settings = ContainerSettings::new(vec![site.socket.clone()], folder.path());
         settings.max_answer = 1 << 20;
         change(&mut settings);
-        Self { site, executor: ContainerExecutor::new(settings).unwrap(), folder }
+        Self { site, executor: ContainerExecutor::new(settings), folder }
     }
 
     /// The fixture, built from the base image, with more in the `container` section and in the manifest.
