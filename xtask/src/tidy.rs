@@ -46,7 +46,7 @@ impl File {
     /// Code that is not part of the product: it may do what the product must not.
     fn is_test_code(&self) -> bool {
         let path = self.path.as_str();
-        ["tests/", "benches/", "xtask/"].iter().any(|folder| path.starts_with(folder))
+        ["tests/", "benches/", "xtask/", "templates/"].iter().any(|folder| path.starts_with(folder))
             || path.contains("/tests/")
             || path.contains("/benches/")
             || path.contains("/examples/")

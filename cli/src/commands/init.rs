@@ -51,32 +51,36 @@ pub(crate) struct Init {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Template {
     /// A container, in Python
-    ContainerPython,
+    #[value(name = "container-python")]
+    Python,
     /// A container, in JavaScript on Node
-    ContainerNode,
+    #[value(name = "container-node")]
+    Node,
     /// A container, in Go
-    ContainerGo,
+    #[value(name = "container-go")]
+    Go,
     /// A container, in Rust
-    ContainerRust,
+    #[value(name = "container-rust")]
+    Rust,
 }
 
 impl Template {
     const fn folder(self) -> &'static str {
         match self {
-            Self::ContainerPython => "container-python",
-            Self::ContainerNode => "container-node",
-            Self::ContainerGo => "container-go",
-            Self::ContainerRust => "container-rust",
+            Self::Python => "container-python",
+            Self::Node => "container-node",
+            Self::Go => "container-go",
+            Self::Rust => "container-rust",
         }
     }
 
     /// What the Dockerfile starts from.
     const fn base_image(self) -> &'static str {
         match self {
-            Self::ContainerPython => "docker.io/library/python:3.13-slim",
-            Self::ContainerNode => "docker.io/library/node:24-slim",
-            Self::ContainerGo => "docker.io/library/golang:1.26",
-            Self::ContainerRust => "docker.io/library/rust:1",
+            Self::Python => "docker.io/library/python:3.13-slim",
+            Self::Node => "docker.io/library/node:24-slim",
+            Self::Go => "docker.io/library/golang:1.26",
+            Self::Rust => "docker.io/library/rust:1",
         }
     }
 }
@@ -159,7 +163,7 @@ mod tests {
     #[test]
     fn nobodys_work_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let files = filled(Template::ContainerPython, "a", "b");
+        let files = filled(Template::Python, "a", "b");
         write(folder.path(), &files).unwrap();
         assert_eq!(write(folder.path(), &files).unwrap_err().code, "init.not_empty");
     }

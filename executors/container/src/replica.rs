@@ -256,7 +256,7 @@ impl Replica {
             }
         };
         let state = found.state?;
-        if state.running.unwrap_or(false) || state.status.is_some_and(|status| is_early(&status.to_string())) {
+        if state.running.unwrap_or(false) || state.status.is_some_and(|status| is_early(status.as_ref())) {
             return None;
         }
         let looked = self.autopsy.get_or_init(|| async {

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pegboard-index", &["pegboard-manifest-schema"]),
     ("pegboard-sandbox", &[]),
     ("pegboard-executor-api", &["pegboard-policy", "pegboard-manifest-schema"]),
+    ("pegboard-executor-container", &["pegboard-executor-api", "pegboard-policy", "pegboard-manifest-schema"]),
     ("pegboard-executor-mcp", &["pegboard-executor-api", "pegboard-policy", "pegboard-manifest-schema", "pegboard-sandbox"]),
     ("pegboard-executor-python", &["pegboard-executor-api", "pegboard-policy", "pegboard-manifest-schema", "pegboard-sandbox"]),
     ("pegboard-registry", &["pegboard-policy", "pegboard-manifest-schema"]),
@@ -32,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "pegboard-server",
             "pegboard-executor-api",
+            "pegboard-executor-container",
             "pegboard-executor-mcp",
             "pegboard-executor-python",
             "pegboard-index",
@@ -54,10 +56,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("clap", &["pegboard"]),
     ("landlock", &["pegboard-sandbox"]),
     ("tantivy", &["pegboard-index"]),
+    ("bollard", &["pegboard-executor-container"]),
     (
         "tokio",
         &[
             "pegboard-executor-api",
+            "pegboard-executor-container",
             "pegboard-executor-mcp",
             "pegboard-executor-python",
             "pegboard-server",

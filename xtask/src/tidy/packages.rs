@@ -10,7 +10,9 @@ use super::{Finding, Tree};
 
 /// Every member inherits the workspace's lints.
 pub(crate) fn lint_table(tree: &Tree) -> Vec<Finding> {
-    let is_member = |path: &str| path.ends_with("/Cargo.toml") && !path.starts_with("executors/python/worker/");
+    // What `pegboard init` writes belongs to its author.
+    let foreign = |path: &str| path.starts_with("executors/python/worker/") || path.starts_with("templates/");
+    let is_member = |path: &str| path.ends_with("/Cargo.toml") && !foreign(path);
     let manifests = tree.files.iter().filter(|file| is_member(&file.path));
     manifests
         .filter(|file| !file.text.replace(' ', "").contains("[lints]\nworkspace=true"))

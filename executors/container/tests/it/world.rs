@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The base image that `tests/containers/base_image.py` makes.
+/// The base image that `tests/containers/python_image.py` makes.
 pub(crate) const BASE: &str = "localhost/pegboard-base/python:1";
 
 /// One engine.

@@ -1,6 +1,6 @@
 """Makes the base images of the container tests from nothing but this machine, for engines that reach no registry.
 
-`base_image.py SOCKET` packs this interpreter with its standard library and the shared libraries that it needs into one layer, and hands it to
+`python_image.py SOCKET` packs this interpreter with its standard library and the shared libraries that it needs into one layer, and hands it to
 the engine that listens at SOCKET as `localhost/pegboard-base/python:1`. It knows nothing of Pegboard; an image that is there is kept.
 """
 
@@ -97,7 +97,7 @@ def ask(path: str, method: str, url: str, body: bytes | None = None) -> tuple[in
 def main() -> int:
     """Makes what is missing."""
     if len(sys.argv) != 2:
-        print("usage: base_image.py SOCKET", file=sys.stderr)
+        print("usage: python_image.py SOCKET", file=sys.stderr)
         return 2
     path = sys.argv[1].removeprefix("unix://")
     if ask(path, "GET", f"/v1.41/images/{NAME}:{TAG}/json")[0] == 200:
