@@ -79,6 +79,12 @@ pub(crate) const GROUPS: &[Group] = &[
         run: servers,
     },
     Group {
+        name: "containers",
+        what: "container plugins on real engines: life, walls, bad servers, engine restart; Podman and Docker where they are installed",
+        needs: &[],
+        run: containers,
+    },
+    Group {
         name: "conformance",
         what: "the official conformance suite, both eras, strict baselines",
         needs: &[Part::Node],
@@ -173,6 +179,42 @@ fn servers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     ]);
     command.env("PEGBOARD_SERVERS", &checkout.work);
     run::all(&checkout.log("servers"), Duration::from_secs(20 * MINUTE), vec![command])
+}
+
+/// Runs on the engines of PEGBOARD_TEST_ENGINES, else on those that `.ci/engines` can start here; ends those it started.
+fn containers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
+    let named = std::env::var("PEGBOARD_TEST_ENGINES").ok();
+    let folder = checkout.work.join("engines");
+    let script = || checkout.command(checkout.root.join(".ci/engines"));
+    let engines = match &named {
+        Some(named) => named.clone(),
+        None => String::from_utf8_lossy(&script().arg(&folder).output()?.stdout).into_owned(),
+    };
+    let engines: Vec<(&str, &str)> = engines.split_whitespace().filter_map(|engine| engine.split_once('=')).collect();
+    if engines.is_empty() {
+        let why = "no container engine starts here (as root, with podman or docker.io installed; .ci/engines says why)";
+        return Ok(Outcome::CouldNotRun(vec![why.to_owned()]));
+    }
+    let list: Vec<String> = engines.iter().map(|(name, socket)| format!("{name}={socket}")).collect();
+    let mut commands = Vec::new();
+    for (_, socket) in &engines {
+        let mut image = checkout.command("python3");
+        image.arg(checkout.root.join("tests/containers/python_image.py")).arg(socket);
+        commands.push(image);
+    }
+    let mut trials = checkout.cargo(&["test", "--locked", "-p", "pegboard-executor-container", "--test", "it"]);
+    trials.args(["--", "--test-threads", "1"]).env("PEGBOARD_TEST_ENGINES", list.join(" "));
+    commands.push(trials);
+    for (_, socket) in &engines {
+        let mut whole = ours(checkout, "containers");
+        whole.env("DOCKER_HOST", socket);
+        commands.push(whole);
+    }
+    let outcome = run::all(&checkout.log("containers"), Duration::from_secs(20 * MINUTE), commands);
+    if named.is_none() {
+        script().arg("stop").arg(&folder).status()?;
+    }
+    outcome
 }
 
 fn clients(checkout: &Checkout, _: &Options) -> Result<Outcome> {

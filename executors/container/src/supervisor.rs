@@ -148,6 +148,12 @@ impl Supervisor {
         if let Some(failure) = self.ended(replica).await {
             return failure;
         }
+        if let WireError::Unreached(error) = error {
+            let away =
+                self.parts.engine.get().await.err().map(|failure| format!(", and {}", failure.message)).unwrap_or_default();
+            let failure = ToolFailure::new(FailureKind::Unavailable, format!("the container takes no connection: {error}{away}"));
+            return failure.with_hint("try again in a few seconds");
+        }
         let ms = began.elapsed().as_millis();
         let message = format!("the container broke the connection after {ms} ms: {error}");
         ToolFailure::new(FailureKind::BadOutput, message)

@@ -1,13 +1,11 @@
 //! The container executor on real engines: the whole life of a plugin, every wall attacked beside its positive control, and what breaks.
 //!
-//! No harness: the trials run once for each engine of `PEGBOARD_TEST_ENGINES` (`podman=unix:///…` separated by spaces). Without one it says so,
-//! and what could not run is not counted as passed.
+//! No harness: the trials run once for each engine of `PEGBOARD_TEST_ENGINES` (`podman=unix:///…` separated by spaces), which
+//! `cargo xtask test --only containers` sets; that group says so when there is none, and without it there is nothing to run.
 #![allow(missing_docs, reason = "tests")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "tests fail by panicking, and read where the engines are"
 )]
@@ -27,12 +25,6 @@ fn main() {
     let arguments = Arguments::from_args();
     let named = std::env::var("PEGBOARD_TEST_ENGINES").unwrap_or_default();
     let sites: Vec<Site> = named.split_whitespace().map(Site::parse).collect();
-    if sites.is_empty() {
-        println!(
-            "could-not-run: containers: no engine (PEGBOARD_TEST_ENGINES names none; .ci/engines DIR starts what is installed)"
-        );
-        return;
-    }
     let mut trials = Vec::new();
     for site in &sites {
         trials.extend(life::trials(site));
