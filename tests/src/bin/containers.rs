@@ -17,12 +17,14 @@ use pegboard_tests::report::Checks;
 use pegboard_tests::server::{Home, Server, binary};
 use serde_json::{Value, json};
 
+type Test = fn() -> Result<()>;
+
 const BASE: &str = "localhost/pegboard-base/python:1";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let mut checks = Checks::default();
-    let tests: &[(&str, fn() -> Result<()>)] = &[
+    let tests: &[(&str, Test)] = &[
         ("from init to a served call", from_init_to_a_served_call),
         ("a static binary in an empty image", a_static_binary_in_an_empty_image),
         ("what kill -9 leaves is swept", what_a_killed_server_leaves_is_swept),

@@ -103,7 +103,7 @@ async fn a_change_is_built_and_no_change_is_not(site: Site) {
     world.executor.retire("built").await;
     mark(&subject);
     assert!(lines(&world.call(&subject, "echo", json!({})).await) > 0);
-    let pruned = world.executor.prune(&[subject.plugin.clone()]).await.unwrap();
+    let pruned = world.executor.prune(std::slice::from_ref(&subject.plugin)).await.unwrap();
     assert_eq!(pruned.images, 1, "the one that is not built of these files any more");
     world.executor.retire("built").await;
     assert_eq!(world.executor.prune(&[]).await.unwrap().images, 1, "and the other one");
