@@ -2,7 +2,7 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 31] = [
+const COMMANDS: [&[&str]; 0] = [
     &["serve"],
     &["list"],
     &["info"],
@@ -30,6 +30,15 @@ const COMMANDS: [&[&str]; 31] = [
     &["token", "create"],
     &["token", "list"],
     &["token", "revoke"],
+    &["container"],
+    &["container", "list"],
+    &["container", "logs"],
+    &["container", "stats"],
+    &["container", "rebuild"],
+    &["container", "push"],
+    &["container", "stop"],
+    &["container", "prune"],
+    &["init"],
     &["doctor"],
     &["client-config"],
     &["completions"],
