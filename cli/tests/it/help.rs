@@ -2,7 +2,7 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 0] = [
+const COMMANDS: [&[&str]; 40] = [
     &["serve"],
     &["list"],
     &["info"],
