@@ -7,10 +7,12 @@ mod bundled;
 mod clean;
 mod clients;
 mod commands;
+mod eval;
 mod exit;
 mod failure;
 mod foreign;
 mod imports;
+mod models;
 mod operator;
 mod output;
 mod settings;
@@ -68,6 +70,9 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Info(command) => command.run(&settings, output),
         Command::Call(command) => command.run(&settings, output),
         Command::Search(command) => command.run(&settings, output),
+        Command::Eval(command) => command.run(&settings, output),
+        Command::Models(command) => command.run(&settings, output),
+        Command::Learn(command) => command.run(&settings, output),
         Command::Add(command) => command.run(&settings, output),
         Command::Approve(command) => command.run(&settings, output),
         Command::Remove(command) => command.run(&settings, output),

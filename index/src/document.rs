@@ -47,6 +47,12 @@ pub struct ToolDocument {
 }
 
 impl ToolDocument {
+    /// Digest of all that the author says of the tool: what was learned for one definition is nothing to another.
+    #[must_use]
+    pub fn definition(&self) -> [u8; 32] {
+        self.digest()
+    }
+
     /// Digest of everything the index uses; equal digests need no work.
     pub(crate) fn digest(&self) -> [u8; 32] {
         // Serialising to a string cannot fail here: all keys are strings and no map is keyed otherwise.

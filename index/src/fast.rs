@@ -297,3 +297,11 @@ fn work(mut session: TextEmbedding, queue: &Queue) {
         let _ = job.answer.try_send(answer);
     }
 }
+
+/// Names of the models that fastembed knows on its hub, for people: nothing is fetched from there.
+pub fn hub_models() -> Vec<String> {
+    let mut names: Vec<String> = TextEmbedding::list_supported_models().into_iter().map(|model| model.model_code).collect();
+    names.sort();
+    names.dedup();
+    names
+}

@@ -11,6 +11,7 @@ use crate::clauses::clauses;
 use crate::document::{clean, clip};
 use crate::embed::{EmbedError, Embedder};
 use crate::fusion::{Candidate, DEPTH, Fused, Ranked, dense_weight, fuse, lexical_only};
+use crate::learned::Lessons;
 use crate::lexical::LexicalView;
 use crate::shared::{Chunked, Multimap};
 use crate::vectors::{Quantized, VectorTable};
@@ -169,10 +170,15 @@ impl ToolIndex {
 
     /// [`ToolIndex::search`], with how the hits were found.
     pub fn answer(&self, query: &Query, accept: &dyn Fn(&str) -> bool) -> Answer {
+        self.answer_with(query, accept, &Lessons::default())
+    }
+
+    /// [`ToolIndex::answer`], with what accepted calls taught.
+    pub fn answer_with(&self, query: &Query, accept: &dyn Fn(&str) -> bool, lessons: &Lessons) -> Answer {
         let text = clean(clip(&query.text, MAX_QUERY_BYTES));
         let limit = query.limit.min(MAX_HITS);
         let gate = Gate::new(&self.entries, accept);
-        let (scored, degraded) = self.candidates(&text, limit.max(DEPTH), &gate);
+        let (scored, degraded) = self.candidates(&text, limit.max(DEPTH), &gate, lessons);
         let mut hits = self.exact_hits(&text, &scored, &gate);
         let named: Vec<u32> = hits.iter().map(|(slot, _)| *slot).collect();
         let mut rest: Vec<(u32, Hit)> =
@@ -197,6 +203,23 @@ impl ToolIndex {
         self.tools
     }
 
+    /// Id and dimension of what measures meaning here.
+    pub fn embedder(&self) -> Option<(&str, usize)> {
+        self.usable_dense().map(|dense| (dense.embedder.id(), dense.embedder.dimension()))
+    }
+
+    /// The vector of a request and the id of what made it, for learning; `None` without an embedder or where it failed.
+    pub fn request_vector(&self, text: &str) -> Option<(String, Quantized)> {
+        let dense = self.usable_dense()?;
+        let vector = dense.embedder.embed_query(&clean(clip(text, MAX_QUERY_BYTES))).ok()?;
+        Some((dense.embedder.id().to_owned(), Quantized::new(&vector, dense.embedder.dimension()).ok()?))
+    }
+
+    /// The place of a served name.
+    pub(crate) fn slot(&self, id: &str) -> Option<u32> {
+        self.names.get(&id.to_lowercase()).iter().find(|named| named.entry.id == id).map(|named| named.entry.slot)
+    }
+
     /// No tool at all.
     pub fn is_empty(&self) -> bool {
         self.tools == 0
@@ -207,10 +230,16 @@ impl ToolIndex {
     }
 
     /// Scores of the whole request, lifted by the best clause where there are several.
-    fn candidates(&self, text: &str, depth: usize, gate: &Gate<'_>) -> (HashMap<u32, Candidate>, Option<EmbedError>) {
+    fn candidates(
+        &self,
+        text: &str,
+        depth: usize,
+        gate: &Gate<'_>,
+        lessons: &Lessons,
+    ) -> (HashMap<u32, Candidate>, Option<EmbedError>) {
         let clauses = clauses(text);
         let texts: Vec<&str> = std::iter::once(text).chain(clauses.iter().map(String::as_str)).collect();
-        let (by_meaning, degraded) = match self.by_meaning(&texts, depth, gate) {
+        let (by_meaning, degraded) = match self.by_meaning(&texts, depth, gate, lessons) {
             Ok(lists) => (lists, None),
             Err(error) => (None, Some(error)),
         };
@@ -221,7 +250,7 @@ impl ToolIndex {
             match by_meaning.as_ref().and_then(|lists| lists.get(at)) {
                 Some(dense) => {
                     let floor = if lexical.is_empty() { WORDLESS * floor } else { floor };
-                    fuse(&lexical, dense, dense_weight(self.tools), floor, has_vector)
+                    fuse(&lexical, dense, dense_weight(self.tools) + lessons.share_gained(), floor, has_vector)
                 }
                 None => lexical_only(&lexical),
             }
@@ -241,7 +270,13 @@ impl ToolIndex {
     }
 
     /// The nearest tools of each text; nothing without an embedder or without words.
-    fn by_meaning(&self, texts: &[&str], depth: usize, gate: &Gate<'_>) -> Result<Option<Vec<Ranked>>, EmbedError> {
+    fn by_meaning(
+        &self,
+        texts: &[&str],
+        depth: usize,
+        gate: &Gate<'_>,
+        lessons: &Lessons,
+    ) -> Result<Option<Vec<Ranked>>, EmbedError> {
         let Some(dense) = self.usable_dense() else { return Ok(None) };
         if texts.first().is_none_or(|text| text.trim().is_empty()) {
             return Ok(None);
@@ -250,7 +285,11 @@ impl ToolIndex {
         let embed = |text: &&str| Quantized::new(&dense.embedder.embed_query(text)?, dense.embedder.dimension());
         let vectors = texts.iter().map(embed).collect::<Result<Vec<_>, EmbedError>>()?;
         let queries: Vec<&Quantized> = vectors.iter().collect();
-        Ok(Some(dense.table.nearest(&queries, depth, &mut |slot| gate.accepts(slot))))
+        let mut lists = dense.table.nearest(&queries, depth, &mut |slot| gate.accepts(slot));
+        for (query, list) in queries.iter().zip(&mut lists) {
+            lessons.lift(query, list, depth, &dense.table, &mut |slot| gate.accepts(slot));
+        }
+        Ok(Some(lists))
     }
 
     /// Tools whose name is the whole request, then those whose served name is one of its words.

@@ -34,6 +34,8 @@ const FRAME_QUEUE: usize = 64;
 pub struct Caller {
     name: Option<Arc<str>>,
     coverage: Coverage,
+    /// Whether calls that succeed may teach the search, where the operator lets it learn.
+    teaches: bool,
 }
 
 /// Which tools a caller may see and call.
@@ -48,18 +50,28 @@ impl Caller {
     /// The person at the machine, or a client without a token: every served tool.
     #[must_use]
     pub const fn local() -> Self {
-        Self { name: None, coverage: Coverage::Everything }
+        Self { name: None, coverage: Coverage::Everything, teaches: true }
     }
 
     /// The bearer of a token: the tools of its patterns.
     #[must_use]
     pub fn token(name: &str, tools: ToolPatterns) -> Self {
-        Self { name: Some(name.into()), coverage: Coverage::Patterns(Arc::new(tools)) }
+        Self { name: Some(name.into()), coverage: Coverage::Patterns(Arc::new(tools)), teaches: false }
     }
 
     /// Nobody known: no tool at all.
     pub(crate) const fn nobody() -> Self {
-        Self { name: None, coverage: Coverage::Nothing }
+        Self { name: None, coverage: Coverage::Nothing, teaches: false }
+    }
+
+    /// The same caller, whose successful calls teach the search or do not. At first the person at the machine teaches, a token does not.
+    #[must_use]
+    pub fn teaching(self, teaches: bool) -> Self {
+        Self { teaches, ..self }
+    }
+
+    pub(crate) const fn teaches(&self) -> bool {
+        self.teaches
     }
 
     /// The token's name.
@@ -104,6 +116,8 @@ pub struct CallRequest {
     pub session: Option<SessionId>,
     /// Ties the call to the caller's own trace; made here when there is none.
     pub trace: Option<TraceId>,
+    /// The `search_id` of the search that led to the call.
+    pub search: Option<String>,
     /// Who calls.
     pub caller: Caller,
 }
@@ -112,7 +126,7 @@ impl CallRequest {
     /// A call by the person at the machine, in no session.
     #[must_use]
     pub fn local(name: impl Into<String>, args: Map<String, Value>) -> Self {
-        Self { name: name.into(), args, session: None, trace: None, caller: Caller::local() }
+        Self { name: name.into(), args, session: None, trace: None, search: None, caller: Caller::local() }
     }
 }
 
@@ -213,7 +227,7 @@ impl Host {
         let _running = self.running.begin();
         let catalog = self.catalog();
         let trace = request.trace.clone().unwrap_or_else(|| self.new_trace());
-        let (name, caller) = (request.name.clone(), request.caller.clone());
+        let (name, caller, search) = (request.name.clone(), request.caller.clone(), request.search.clone());
         let way = Way { host: self, catalog: &catalog, trace: trace.clone(), updates, cancel };
         // The one place where a panic of ours is caught: it costs the call, not the host.
         let outcome = AssertUnwindSafe(way.walk(request)).catch_unwind().await.unwrap_or_else(|panic| {
@@ -223,6 +237,11 @@ impl Host {
         let in_session = matches!(catalog.lookup(&name), Lookup::Tool(plugin, _) if plugin.plugin.manifest.isolation == manifest_schema::Isolation::Session);
         let reply = CallReply { trace, outcome, elapsed: started.elapsed(), in_session };
         self.record(&catalog, &name, &caller, &reply);
+        if let (Some(search), CallOutcome::Completed(_)) = (search, &reply.outcome)
+            && self.learns_from(&caller)
+        {
+            self.learning.accept(&search, &name, &caller, &catalog);
+        }
         reply
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     Availability, CallReply, Caller, IndexMode, SessionKeys, Settings, Shutdown, StartError,
     catalog::Catalog,
+    learning::Learning,
     mcp::{HeldCalls, Subscribers},
     metrics::{Levels, Metrics},
     refresh::{self, Trigger},
@@ -34,6 +35,8 @@ pub struct Host {
     pub(crate) executors: Executors,
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) retrieval: Retrieval,
+    /// What accepted calls teach the search.
+    pub(crate) learning: Learning,
     pub(crate) metrics: Metrics,
     /// Signs the handles of stateless callers.
     pub(crate) sessions: SessionKeys,
@@ -133,6 +136,8 @@ pub(crate) struct Progress {
     pub(crate) index: u64,
     /// Plugins whose schemas are being derived.
     pub(crate) deriving: usize,
+    /// Another embedder is wanted than the one that serves.
+    pub(crate) switching: bool,
     /// Tools are known by their words, and not all by their meaning yet.
     pub(crate) embedding: bool,
 }
@@ -155,6 +160,7 @@ impl Host {
             _stop_when_dropped: stopping.clone().drop_guard(),
             stopping,
             retrieval: Retrieval::new(&settings)?,
+            learning: Learning::new(&settings.dirs.data),
             metrics: Metrics::new()?,
             sessions: SessionKeys::random()?,
             stateless: StatelessSessions::default(),
@@ -239,6 +245,7 @@ impl Host {
     pub async fn shutdown(&self) {
         self.drain(&Shutdown::manual()).await;
         futures::future::join_all(self.executors.all().map(|executor| executor.shutdown())).await;
+        self.learning.settled().await;
     }
 
     /// The first half of a shutdown: refuse what is new, let end what runs.

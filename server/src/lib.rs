@@ -6,10 +6,12 @@
 mod call;
 mod catalog;
 mod clean;
+mod cost;
 mod error;
 mod gate;
 mod host;
 mod http;
+mod learning;
 mod mcp;
 mod metrics;
 mod observed;
@@ -23,12 +25,13 @@ mod shutdown;
 
 pub use call::{ArgumentProblem, CallOutcome, CallReply, CallRequest, CallUpdate, Caller};
 pub use catalog::{Availability, BrokenPlugin, Catalog, PluginEntry, Quarantined, Schema, SchemaProblem, ServedTool};
+pub use cost::{Described, PromptCost, prompt_cost, prompt_cost_of};
 pub use error::{Code, ServeError, StartError, errors_page};
 pub use host::{Executors, Host};
 pub use http::{HttpLimits, HttpServer, HttpSettings, serve_http};
 pub use mcp::{LineTransport, serve_lines, serve_stdio};
-pub use operator::{About, Approved, Operator, OperatorError, Problem, TokenEntry, Tokens};
-pub use retrieval::{EmbedderChoice, IndexMode};
+pub use operator::{About, Approved, LearningSettings, Operator, OperatorError, Problem, TokenEntry, Tokens};
+pub use retrieval::{EmbedderChoice, IndexMode, Reconsider, documents};
 pub use search::{Detail, Filters, FoundTool, SearchReply, SearchRequest};
 pub use session::SessionKeys;
 pub use settings::{Dirs, PluginsFolder, PluginsSource, Settings, View};

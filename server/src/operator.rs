@@ -111,8 +111,18 @@ pub struct Operator {
     pub config: BTreeMap<String, Map<String, Value>>,
     /// What was approved of upstream servers, by plugin.
     pub approvals: BTreeMap<String, Approved>,
+    /// `learning.yaml`: whether accepted calls teach the search.
+    pub learning: LearningSettings,
     /// Secrets, configuration and approvals that were refused.
     pub problems: Vec<Problem>,
+}
+
+/// `learning.yaml`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearningSettings {
+    /// Whether accepted calls teach the search, and the search uses what they taught.
+    pub on: bool,
 }
 
 impl Operator {
@@ -125,7 +135,8 @@ impl Operator {
         let path = dirs.config.join("grants.yaml");
         let mut grants = read_grants(&path)?;
         for _ in 0..MAX_READS {
-            let mut operator = Self { grants, ..Self::default() };
+            let learning = read_yaml(&dirs.config.join("learning.yaml"))?.unwrap_or_default();
+            let mut operator = Self { grants, learning, ..Self::default() };
             operator.read_secrets(&dirs.config.join("secrets"));
             operator.read_config(&dirs.config.join("config"));
             operator.read_approvals(&dirs.config.join("approved"));
@@ -305,6 +316,9 @@ pub struct TokenEntry {
     /// When it was made, as the operator's tool wrote it.
     #[serde(default)]
     pub created: Option<String>,
+    /// Whether its successful calls may teach the search.
+    #[serde(default)]
+    pub learn: bool,
 }
 
 struct Known {
@@ -406,7 +420,7 @@ fn read_tokens(path: &Path) -> Result<Vec<Known>, OperatorError> {
             .ok_or_else(|| malformed(format!("token `{}`: `sha256` must be 64 hex digits", entry.name)))?;
         let patterns =
             ToolPatterns::parse(&entry.tools).map_err(|error| malformed(format!("token `{}`: {error}", entry.name)))?;
-        known.push(Known { digest, caller: Caller::token(&entry.name, patterns) });
+        known.push(Known { digest, caller: Caller::token(&entry.name, patterns).teaching(entry.learn) });
     }
     Ok(known)
 }

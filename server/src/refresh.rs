@@ -134,13 +134,18 @@ pub(crate) async fn index(host: Weak<Host>) {
     let Some(mut progress) = host.upgrade().map(|host| host.progress.subscribe()) else { return };
     let mut more = false;
     loop {
-        if !more && progress.wait_for(|now| now.index < now.catalog).await.is_err() {
+        if !more && progress.wait_for(|now| now.index < now.catalog || now.switching).await.is_err() {
             return;
         }
         let Some(strong) = host.upgrade() else { return };
         let task = tokio::task::spawn_blocking(move || {
             let catalog = strong.catalog();
-            let behind = strong.progress.borrow().index < catalog.generation;
+            let behind = {
+                let now = *strong.progress.borrow();
+                now.index < catalog.generation || now.switching
+            };
+            // Taken back before the work, so that another wish that comes meanwhile is not lost.
+            strong.progress.send_modify(|now| now.switching = false);
             let more = if behind { strong.retrieval.update(&catalog.tools) } else { strong.retrieval.embed_more() };
             strong.progress.send_modify(|now| {
                 now.index = now.index.max(catalog.generation);
@@ -267,6 +272,10 @@ impl Refresher {
     /// Reads everything again and swaps the catalog, if it came out different. Blocking.
     fn refresh(&mut self, host: &Arc<Host>) {
         self.watch(host);
+        let wanted = host.settings.reconsider.as_ref().and_then(|reconsider| (reconsider.0)());
+        if wanted.is_some_and(|wanted| host.retrieval.want(wanted)) {
+            host.progress.send_modify(|now| (now.switching, now.embedding) = (true, true));
+        }
         match Operator::read(&host.settings.dirs) {
             Ok(operator) if operator == *self.operator => {}
             Ok(operator) => self.operator = Arc::new(operator),

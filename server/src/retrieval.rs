@@ -9,9 +9,14 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use index::{FastEmbedder, Hit, Indexer, Keep, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats};
+use index::{
+    FastEmbedder, Hit, Indexer, Keep, Lessons, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats, convincing,
+};
 
-use crate::{Settings, StartError, catalog::ServedTool};
+use crate::{
+    Settings, StartError,
+    catalog::{Catalog, ServedTool},
+};
 
 /// Texts that are embedded before the index is published again and a newer catalog is looked for.
 const STEP: usize = 512;
@@ -56,15 +61,35 @@ impl IndexMode {
     }
 }
 
+/// Says again which embedder is wanted, whenever the operator's files have changed; nothing where that cannot be said.
+#[derive(Clone)]
+pub struct Reconsider(pub Arc<dyn Fn() -> Option<EmbedderChoice> + Send + Sync>);
+
+impl std::fmt::Debug for Reconsider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reconsider")
+    }
+}
+
+/// Who writes the index, made at the first update, because loading a model takes a while.
+#[derive(Default)]
+struct Writers {
+    now: Option<Writer>,
+    /// The one with another embedder, while it does not know every tool yet.
+    next: Option<Writer>,
+    /// What the newest of them was opened with.
+    opened: Option<EmbedderChoice>,
+}
+
 /// The index, and the one writer of it.
 pub(crate) struct Retrieval {
-    choice: EmbedderChoice,
+    /// What is wanted; what is opened follows at the next update.
+    choice: Mutex<EmbedderChoice>,
     /// Where vectors and whole indexes are kept.
     cache: PathBuf,
     /// Which tools are served, as far as it can be said before they are known: the folders they come from.
     catalogue: String,
-    /// Made at the first update, because loading a model takes a while.
-    writer: Mutex<Option<Writer>>,
+    writers: Mutex<Writers>,
     current: ArcSwapOption<ToolIndex>,
     /// Why the index is less than what was asked for.
     shortfall: Mutex<Option<String>>,
@@ -78,15 +103,49 @@ struct Writer {
     seen: Option<HashMap<String, Arc<ServedTool>>>,
 }
 
+/// What an indexer makes.
+type Made = Result<(Arc<ToolIndex>, UpdateStats), index::IndexError>;
+
+impl Writer {
+    /// Brings the index after the tools, and embeds at most so many texts.
+    fn follow(&mut self, tools: &[Arc<ServedTool>], embed: usize) -> Made {
+        let made = match &self.seen {
+            Some(seen) => {
+                let changed =
+                    |tool: &&Arc<ServedTool>| seen.get(tool.name.as_str()).is_none_or(|before| !Arc::ptr_eq(before, tool));
+                let put: Vec<ToolDocument> = tools.iter().filter(changed).map(|tool| document(tool)).collect();
+                let now: HashSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+                let removed: Vec<&str> = seen.keys().map(String::as_str).filter(|name| !now.contains(name)).collect();
+                self.indexer.change(&put, &removed, embed)
+            }
+            None => {
+                let documents: Vec<ToolDocument> = tools.iter().map(|tool| document(tool)).collect();
+                if embed == 0 { self.indexer.prepare(&documents) } else { self.indexer.update(&documents) }
+            }
+        };
+        let seen = || tools.iter().map(|tool| (tool.name.to_string(), Arc::clone(tool))).collect::<HashMap<_, _>>();
+        self.seen = made.is_ok().then(seen);
+        made
+    }
+
+    fn embed(&mut self, texts: usize) -> Made {
+        let made = self.indexer.embed_pending(texts);
+        if made.is_err() {
+            self.seen = None;
+        }
+        made
+    }
+}
+
 impl Retrieval {
     pub(crate) fn new(settings: &Settings) -> Result<Self, StartError> {
         let folders = settings.plugins.iter().map(|folder| folder.path.to_string_lossy().into_owned());
         let data = settings.dirs.data.to_string_lossy().into_owned();
         Ok(Self {
-            choice: settings.embedder.clone(),
+            choice: Mutex::new(settings.embedder.clone()),
             cache: settings.dirs.cache.join("index"),
             catalogue: std::iter::once(data).chain(folders).collect::<Vec<_>>().join("\n"),
-            writer: Mutex::default(),
+            writers: Mutex::default(),
             current: ArcSwapOption::empty(),
             shortfall: Mutex::default(),
         })
@@ -100,50 +159,70 @@ impl Retrieval {
         }
     }
 
+    /// Says which embedder is wanted from now on. Returns whether that is another: [`Retrieval::update`] then begins the change.
+    pub(crate) fn want(&self, choice: EmbedderChoice) -> bool {
+        let mut wanted = self.choice.lock().unwrap_or_else(PoisonError::into_inner);
+        let another = *wanted != choice;
+        *wanted = choice;
+        another
+    }
+
     /// Makes the index of these tools, with the vectors that are known already. Returns whether texts without a vector are left.
     /// Blocking.
     pub(crate) fn update(&self, tools: &[Arc<ServedTool>]) -> bool {
-        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if guard.is_none() {
-            *guard = self.open().map(|indexer| Writer { indexer: indexer.kept_in(&self.cache, &self.catalogue), seen: None });
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if writers.now.is_none() {
+            writers.now = self.open(&wanted);
+            writers.opened = Some(wanted);
+        } else if writers.opened.as_ref() != Some(&wanted) {
+            writers.next = self.open(&wanted);
+            writers.opened = Some(wanted);
         }
-        let Some(writer) = guard.as_mut() else { return false };
         // A model may take minutes, so what it knows already is served first; the table is done before a second round would begin.
-        let embed = if self.waits_for_model() { 0 } else { usize::MAX };
-        let made = match &writer.seen {
-            Some(seen) => {
-                let changed =
-                    |tool: &&Arc<ServedTool>| seen.get(tool.name.as_str()).is_none_or(|before| !Arc::ptr_eq(before, tool));
-                let put: Vec<ToolDocument> = tools.iter().filter(changed).map(|tool| document(tool)).collect();
-                let now: HashSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-                let removed: Vec<&str> = seen.keys().map(String::as_str).filter(|name| !now.contains(name)).collect();
-                writer.indexer.change(&put, &removed, embed)
-            }
-            None => {
-                let documents: Vec<ToolDocument> = tools.iter().map(|tool| document(tool)).collect();
-                if embed == 0 { writer.indexer.prepare(&documents) } else { writer.indexer.update(&documents) }
-            }
-        };
-        writer.seen =
-            made.is_ok().then(|| tools.iter().map(|tool| (tool.name.to_string(), Arc::clone(tool))).collect::<HashMap<_, _>>());
-        self.publish(made)
+        let waits = matches!(writers.opened, Some(EmbedderChoice::Fastembed { .. }));
+        let Some(now) = writers.now.as_mut() else { return false };
+        let made = now.follow(tools, if waits { 0 } else { usize::MAX });
+        let more = self.publish(made);
+        match writers.next.as_mut().map(|next| next.follow(tools, 0)) {
+            Some(made) => self.ripen(&mut writers, made),
+            None => more,
+        }
     }
 
     /// Embeds some of the texts that are left. Returns whether there are more. Blocking, for a second or so.
     pub(crate) fn embed_more(&self) -> bool {
-        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(writer) = guard.as_mut() else { return false };
-        let made = writer.indexer.embed_pending(STEP);
-        if made.is_err() {
-            writer.seen = None;
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = writers.next.as_mut() {
+            let made = next.embed(STEP);
+            return self.ripen(&mut writers, made);
         }
+        let Some(now) = writers.now.as_mut() else { return false };
+        let made = now.embed(STEP);
         self.publish(made)
     }
 
     /// The index, to be left on disk for the next start, where enough has changed. Writing it holds nobody up.
     pub(crate) fn keep(&self) -> Option<Keep> {
-        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.as_mut().and_then(|writer| writer.indexer.keep())
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.now.as_mut().and_then(|writer| writer.indexer.keep())
+    }
+
+    /// The next writer takes over when it knows every tool; until then the vectors of the old one serve. Returns whether it is not there yet.
+    fn ripen(&self, writers: &mut Writers, made: Made) -> bool {
+        let problem = match made {
+            Ok((index, stats)) if stats.pending == 0 => {
+                writers.now = writers.next.take();
+                tracing::info!(mode = ?index.mode(), "the search has another embedder");
+                return self.publish(Ok((index, stats)));
+            }
+            Ok((_, stats)) if stats.warnings.is_empty() => return true,
+            Ok((_, stats)) => stats.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            Err(error) => crate::refresh::chain(&error),
+        };
+        tracing::error!(problem, "the other embedder fails, the old one stays");
+        writers.next = None;
+        false
     }
 
     fn publish(&self, made: Result<(Arc<ToolIndex>, UpdateStats), index::IndexError>) -> bool {
@@ -170,12 +249,8 @@ impl Retrieval {
         }
     }
 
-    fn waits_for_model(&self) -> bool {
-        matches!(self.choice, EmbedderChoice::Fastembed { .. })
-    }
-
-    fn open(&self) -> Option<Indexer> {
-        let opened = match &self.choice {
+    fn open(&self, choice: &EmbedderChoice) -> Option<Writer> {
+        let opened = match choice {
             EmbedderChoice::Lexical => Indexer::lexical(),
             EmbedderChoice::Static => self.with_table(),
             EmbedderChoice::Fastembed { model, onnxruntime } => match FastEmbedder::open(model, onnxruntime) {
@@ -187,7 +262,10 @@ impl Retrieval {
                 }
             },
         };
-        opened.inspect_err(|error| tracing::error!(error = crate::refresh::chain(error), "there is no search index")).ok()
+        opened
+            .inspect_err(|error| tracing::error!(error = crate::refresh::chain(error), "there is no search index"))
+            .ok()
+            .map(|indexer| Writer { indexer: indexer.kept_in(&self.cache, &self.catalogue), seen: None })
     }
 
     /// The table's vectors are not kept by content: making one takes as long as finding it. The whole index is.
@@ -208,14 +286,37 @@ impl Retrieval {
 
     /// The best tools of those that `accept` lets through. May wait for an embedder, so it is not for an async thread.
     pub(crate) fn search(&self, query: &str, limit: usize, accept: &dyn Fn(&str) -> bool) -> Vec<Hit> {
-        match self.current.load_full() {
+        match self.index() {
             Some(index) => index.search(&Query::new(query).limit(limit), accept),
             None => Vec::new(),
         }
     }
+
+    /// The index of now; what is asked of it belongs together.
+    pub(crate) fn index(&self) -> Option<Arc<ToolIndex>> {
+        self.current.load_full()
+    }
 }
 
-fn document(tool: &ServedTool) -> ToolDocument {
+/// The best tools of an index, or none where not one of them is believable.
+pub(crate) fn believable(
+    index: &ToolIndex,
+    query: &str,
+    limit: usize,
+    accept: &dyn Fn(&str) -> bool,
+    lessons: &Lessons,
+) -> Vec<Hit> {
+    let answer = index.answer_with(&Query::new(query).limit(limit), accept, lessons);
+    if convincing(&answer.hits, index.len()) { answer.hits } else { Vec::new() }
+}
+
+/// What the index is told of every served tool.
+#[must_use]
+pub fn documents(catalog: &Catalog) -> Vec<ToolDocument> {
+    catalog.tools.iter().map(|tool| document(tool)).collect()
+}
+
+pub(crate) fn document(tool: &ServedTool) -> ToolDocument {
     let manifest = &tool.plugin.manifest;
     // A tool that names a word twice means it once.
     let mut seen = HashSet::new();

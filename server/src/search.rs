@@ -1,16 +1,30 @@
 //! Search over the served tools a caller may call, the same for MCP and for the command line.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
+use manifest_schema::Runtime;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Caller, Host, ServedTool, catalog::Catalog, clean::one_line, retrieval::IndexMode};
+use crate::{
+    Caller, Host, ServedTool,
+    catalog::Catalog,
+    clean::one_line,
+    retrieval::{IndexMode, believable},
+};
 
 /// The most tools of one answer.
 pub(crate) const MAX_LIMIT: usize = 50;
 /// The longest request that is looked at, in bytes.
 pub(crate) const MAX_QUERY_BYTES: usize = 4 << 10;
+/// The words of `runtime` in a manifest.
+pub(crate) const RUNTIMES: [&str; 6] = ["python", "mcp", "container", "javascript", "openapi", "wasm"];
+/// Share of words that two descriptions of one tool have in common.
+const NEARLY: f32 = 0.8;
 /// The nearest names of an unknown tool.
 const NEAREST: usize = 3;
 
@@ -35,17 +49,29 @@ pub struct Filters {
     pub category: Option<String>,
     /// One of the tool's capabilities.
     pub capability: Option<String>,
+    /// What the plugin runs by, such as `python`; see the manifest's `runtime`.
+    pub runtime: Option<String>,
     /// Whether the tool says that it changes nothing.
     pub read_only: Option<bool>,
+    /// Whether it says that it may destroy something.
+    pub destructive: Option<bool>,
+    /// Whether it says that a second call of the same changes nothing more.
+    pub idempotent: Option<bool>,
+    /// Whether it says that it deals with the world outside.
+    pub open_world: Option<bool>,
 }
 
 impl Filters {
     fn lets(&self, tool: &ServedTool) -> bool {
-        let manifest = &tool.plugin.manifest;
+        let (manifest, says) = (&tool.plugin.manifest, &tool.spec.annotations);
         self.plugin.as_deref().is_none_or(|plugin| plugin == manifest.name.as_str())
             && (self.category.is_none() || self.category == manifest.category)
             && self.capability.as_ref().is_none_or(|wanted| tool.spec.capabilities.contains(wanted))
+            && self.runtime.as_deref().is_none_or(|wanted| wanted == runtime(manifest.runtime))
             && self.read_only.is_none_or(|wanted| wanted == tool.read_only())
+            && self.destructive.is_none_or(|wanted| wanted == (says.destructive && !says.read_only))
+            && self.idempotent.is_none_or(|wanted| wanted == says.idempotent)
+            && self.open_world.is_none_or(|wanted| wanted == says.open_world)
     }
 }
 
@@ -60,8 +86,25 @@ pub struct SearchRequest {
     pub detail: Detail,
     /// What they must be.
     pub filters: Filters,
+    /// Leave out what scores less, 0 to 1; relative to the best of the answer.
+    pub min_score: f32,
     /// Who asks; only tools that the caller may call are found.
     pub caller: Caller,
+}
+
+impl SearchRequest {
+    /// A search by the person at the machine.
+    #[must_use]
+    pub fn local(query: &str) -> Self {
+        Self {
+            query: query.to_owned(),
+            limit: MAX_LIMIT,
+            detail: Detail::Names,
+            filters: Filters::default(),
+            min_score: 0.0,
+            caller: Caller::local(),
+        }
+    }
 }
 
 /// One tool that fits.
@@ -107,6 +150,26 @@ pub struct SearchReply {
     pub total: usize,
     /// How it was searched.
     pub mode: IndexMode,
+    /// Names this search in the call that follows; only where calls are learned from.
+    pub search_id: Option<String>,
+}
+
+impl SearchReply {
+    fn nothing(mode: IndexMode) -> Self {
+        Self { tools: Vec::new(), total: 0, mode, search_id: None }
+    }
+
+    /// What a reader of the answer should know.
+    pub(crate) fn note(&self) -> Option<String> {
+        if self.tools.is_empty() {
+            return Some(match self.total {
+                0 => "no tool passes the filters".to_owned(),
+                total => format!("nothing fits among {total} tools; say what you want to do in other words"),
+            });
+        }
+        let twins = self.tools.iter().filter(|tool| !tool.also.is_empty()).count();
+        (twins > 0).then(|| "a tool that several plugins have is shown once; `also` names the others".to_owned())
+    }
 }
 
 impl Host {
@@ -120,7 +183,7 @@ impl Host {
         self.metrics.search(started.elapsed());
         reply.unwrap_or_else(|error| {
             tracing::error!(%error, "a search failed");
-            SearchReply { tools: Vec::new(), total: 0, mode: self.retrieval.mode() }
+            SearchReply::nothing(self.retrieval.mode())
         })
     }
 
@@ -135,7 +198,11 @@ impl Host {
         let query = request.query.get(..end).unwrap_or_default();
         let limit = request.limit.clamp(1, MAX_LIMIT);
         // Twins take places in the index's answer that they give back here.
-        let hits = self.retrieval.search(query, limit * 2, &accept);
+        let Some(index) = self.retrieval.index() else { return SearchReply::nothing(self.retrieval.mode()) };
+        let learns = catalog.operator.learning.on;
+        let lessons = if learns { self.learning.lessons(&index, &catalog) } else { Arc::default() };
+        let mut hits = believable(&index, query, limit * 2, &accept, &lessons);
+        hits.retain(|hit| hit.score >= request.min_score);
         let mut distinct: Vec<(&ServedTool, FoundTool)> = Vec::with_capacity(limit);
         for (tool, score) in hits.iter().filter_map(|hit| Some((catalog.tool(&hit.id)?, hit.score))) {
             let twin = distinct.iter().position(|(first, _)| twins(first, tool));
@@ -145,9 +212,17 @@ impl Host {
                 distinct.push((tool, describe(tool, score, request.detail)));
             }
         }
-        let tools = distinct.into_iter().map(|(_, found)| found).collect();
+        let tools: Vec<FoundTool> = distinct.into_iter().map(|(_, found)| found).collect();
         let total = catalog.tools.iter().filter(|tool| lets(tool)).count();
-        SearchReply { tools, total, mode: self.retrieval.mode() }
+        let offered = || tools.iter().flat_map(|tool| std::iter::once(&tool.name).chain(&tool.also)).cloned().collect();
+        let search_id =
+            if self.learns_from(&request.caller) { self.learning.issue(&index, query, offered(), &request.caller) } else { None };
+        SearchReply { tools, total, mode: self.retrieval.mode(), search_id }
+    }
+
+    /// Whether the operator lets calls of this caller teach the search.
+    pub(crate) fn learns_from(&self, caller: &Caller) -> bool {
+        caller.teaches() && self.catalog().operator.learning.on
     }
 
     /// The served tools nearest to a name that is none, of those the caller may call.
@@ -172,16 +247,43 @@ impl Host {
     }
 }
 
-/// The same tool of two plugins, as far as can be told from outside. A tool without a description says too little to be another's twin.
+/// The same tool of two plugins, as far as can be told from outside: one name, the same parameters, nearly the same words. A tool without a
+/// description says too little to be another's twin.
 fn twins(one: &ServedTool, other: &ServedTool) -> bool {
-    let words = |tool: &ServedTool| -> Vec<String> {
-        let text = tool.wire.description.as_deref().unwrap_or_default();
-        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
-    };
-    one.spec.name.as_str().eq_ignore_ascii_case(other.spec.name.as_str())
-        && one.wire.input_schema == other.wire.input_schema
-        && !words(one).is_empty()
-        && words(one) == words(other)
+    let name = |tool: &ServedTool| tool.spec.name.as_str().replace(['_', '-'], "").to_lowercase();
+    one.plugin.manifest.name != other.plugin.manifest.name
+        && name(one) == name(other)
+        && one.spec.annotations == other.spec.annotations
+        && parameters(one) == parameters(other)
+        && alike(&words(one), &words(other))
+}
+
+/// The word of a manifest's `runtime`.
+const fn runtime(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::Python => "python",
+        Runtime::Mcp => "mcp",
+        Runtime::Container => "container",
+        Runtime::Javascript => "javascript",
+        Runtime::Openapi => "openapi",
+        Runtime::Wasm => "wasm",
+    }
+}
+
+fn words(tool: &ServedTool) -> BTreeSet<String> {
+    let text = tool.wire.description.as_deref().unwrap_or_default();
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+}
+
+/// Names and types; what an author says of a parameter differs more easily than what it is.
+fn parameters(tool: &ServedTool) -> BTreeMap<&str, Option<&Value>> {
+    let properties = tool.wire.input_schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flatten().map(|(name, property)| (name.as_str(), property.get("type"))).collect()
+}
+
+fn alike(one: &BTreeSet<String>, other: &BTreeSet<String>) -> bool {
+    let (common, all) = (one.intersection(other).count(), one.union(other).count());
+    common > 0 && common as f32 >= NEARLY * all as f32
 }
 
 pub(crate) fn describe(tool: &ServedTool, score: f32, detail: Detail) -> FoundTool {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::EmbedderChoice;
+use crate::{EmbedderChoice, Reconsider};
 
 /// The three folders of Pegboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct Settings {
     pub warm: bool,
     /// How the meaning of words is measured.
     pub embedder: EmbedderChoice,
+    /// Asked again when the operator's files change; the index follows in the background.
+    pub reconsider: Option<Reconsider>,
     /// The most tools of one `tools/list` page.
     pub page_size: usize,
     /// How long running calls may take to end at shutdown.
@@ -93,6 +95,7 @@ impl Settings {
             frozen: false,
             warm: false,
             embedder: EmbedderChoice::default(),
+            reconsider: None,
             page_size: 5_000,
             drain: Duration::from_secs(5),
             max_output_bytes: 8 << 20,

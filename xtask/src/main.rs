@@ -6,6 +6,7 @@
 
 mod bench;
 mod groups;
+mod parity;
 mod retrieval;
 mod run;
 mod test;
@@ -28,6 +29,8 @@ usage: cargo xtask COMMAND
            exits 0 when everything ran and passed, 1 on a failure, 3 when something could not run on this machine
   tidy     the invariants of ARCHITECTURE.md
   setup    only the set-up of `test`
+  eval-parity --scorer FILE DIR...   the metrics of `pegboard eval` beside those of another scorer
+           exits 0 when they are the same, 1 when one differs, 3 when it could not compare
   bench [ROW]...   the numbers of benches/README.md, beside the peers', as ratios (release build)
   train --data SETS --model MINILM --wordnet DIR fit|leave-out
                    the default encoder's table, made again; see index/train/README.md
@@ -57,6 +60,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "bench" => bench::bench(&checkout, rest),
         "train" => retrieval::train(&checkout, rest),
         "bench-search" => retrieval::bench(&checkout, rest),
+        "eval-parity" => parity::parity(&checkout, rest),
         "soak" => bench::soak(&checkout, rest.first().map(String::as_str).unwrap_or("10000")),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -13,7 +13,7 @@ use executor_api::{Content, FailureKind, ToolOutput};
 use manifest_schema::ServedName;
 use policy::{Denial, Missing, Plugin};
 use serde_json::{Map, Value, json};
-use server::{CallOutcome, CallReply, CallRequest, Catalog, Host};
+use server::{CallOutcome, CallReply, CallRequest, Catalog, Host, SearchRequest};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,11 @@ pub(crate) struct Call {
     /// All arguments as a JSON object: the text itself, @FILE, or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-")]
     args: Option<String>,
+    /// What you wanted, in your own words
+    ///
+    /// Where `pegboard learn on` was said and a search for these words offers the tool, a call that succeeds teaches the search.
+    #[arg(long = "for", value_name = "WORDS")]
+    wanted: Option<String>,
     #[command(flatten)]
     shelf: Shelf,
 }
@@ -94,6 +99,10 @@ impl Call {
             }
         });
         let deadline = tokio::time::Instant::now() + PREPARATION;
+        let search = match &self.wanted {
+            Some(words) => host.search(SearchRequest::local(words)).await.search_id,
+            None => None,
+        };
         let reply = loop {
             let schema = schema_of(&host.catalog(), &name);
             let args = match &document {
@@ -101,7 +110,7 @@ impl Call {
                 None => typed_args(schema.as_ref(), &self.one)?,
             };
             let (updates, mut received) = mpsc::channel(64);
-            let request = CallRequest::local(name.as_str(), args);
+            let request = CallRequest { search: search.clone(), ..CallRequest::local(name.as_str(), args) };
             let mut calling = Box::pin(host.call(request, Some(updates), cancel.clone()));
             let reply = loop {
                 tokio::select! {

@@ -1,13 +1,14 @@
 //! Which embedder: the settings and the environment as places to look at, and what was found there.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, sync::Arc};
 
-use index::{EmbedderUnavailable, Located, Places};
+use index::{Embedder, EmbedderUnavailable, FastEmbedder, Located, Places, StaticEmbedder, Unavailable};
 use server::EmbedderChoice;
 
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
+    models,
     settings::{EmbedderKind, Settings},
 };
 
@@ -18,8 +19,12 @@ pub(crate) fn locate(settings: &Settings) -> Result<Located, EmbedderUnavailable
     let beside = env::current_exe().ok().and_then(|program| program.parent().map(PathBuf::from));
     let system = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
     let libraries = [Some(models.clone()), Some(places.cache.join("tools")), beside].into_iter().flatten();
+    let chosen = match models::chosen(places).ok().and_then(|chosen| chosen.name) {
+        Some(name) if wanted.model.is_none() && !matches!(name.as_str(), "static" | "none") => Some(models.join(name)),
+        _ => None,
+    };
     index::locate(&Places {
-        model: wanted.model.clone(),
+        model: wanted.model.clone().or(chosen),
         onnxruntime: wanted
             .onnxruntime
             .clone()
@@ -28,6 +33,14 @@ pub(crate) fn locate(settings: &Settings) -> Result<Located, EmbedderUnavailable
         libraries: libraries.chain(system.map(PathBuf::from)).collect(),
         site_packages: site_packages(),
     })
+}
+
+/// Whether an ONNX runtime is in one of the places, whatever else is missing.
+pub(crate) fn has_runtime(settings: &Settings) -> bool {
+    !matches!(
+        locate(settings),
+        Err(EmbedderUnavailable { reason: Unavailable::NoLibrary { .. } | Unavailable::LibraryUnreadable { .. }, .. })
+    )
 }
 
 /// The packages of the active Python environment; its `onnxruntime` carries the library.
@@ -41,15 +54,33 @@ fn site_packages() -> Vec<PathBuf> {
     found
 }
 
+/// Loads what [`choose`] chose; `None` for words alone. Where a server would go on with less, this does not.
+pub(crate) fn open(settings: &Settings) -> Outcome<Option<Arc<dyn Embedder>>> {
+    Ok(Some(match choose(settings)? {
+        EmbedderChoice::Lexical => return Ok(None),
+        EmbedderChoice::Static => Arc::new(
+            StaticEmbedder::shipped().map_err(|error| Failure::new(Exit::Internal, "embedder.table", error.to_string()))?,
+        ),
+        EmbedderChoice::Fastembed { model, onnxruntime } => Arc::new(
+            FastEmbedder::open(&model, &onnxruntime)
+                .map_err(|error| Failure::new(Exit::Unavailable, "embedder.missing", error.to_string()).hint(error.hint))?,
+        ),
+    }))
+}
+
 /// What the server is told. What was named and is not there stops the start; what was only looked for does not.
 pub(crate) fn choose(settings: &Settings) -> Outcome<EmbedderChoice> {
     let wanted = &settings.file.embedder;
-    match wanted.kind {
-        EmbedderKind::None => return Ok(EmbedderChoice::Lexical),
-        EmbedderKind::Static => return Ok(EmbedderChoice::Static),
-        EmbedderKind::Auto | EmbedderKind::Fastembed => {}
+    let chosen = models::chosen(&settings.places)?.name;
+    match (wanted.kind, chosen.as_deref()) {
+        (EmbedderKind::None, _) => return Ok(EmbedderChoice::Lexical),
+        (EmbedderKind::Static, _) => return Ok(EmbedderChoice::Static),
+        (EmbedderKind::Auto, Some("none")) if wanted.model.is_none() => return Ok(EmbedderChoice::Lexical),
+        (EmbedderKind::Auto, Some("static")) if wanted.model.is_none() => return Ok(EmbedderChoice::Static),
+        (EmbedderKind::Auto | EmbedderKind::Fastembed, _) => {}
     }
-    let named = wanted.kind == EmbedderKind::Fastembed || wanted.model.is_some() || wanted.onnxruntime.is_some();
+    let named =
+        wanted.kind == EmbedderKind::Fastembed || wanted.model.is_some() || wanted.onnxruntime.is_some() || chosen.is_some();
     match locate(settings) {
         Ok(Located { model, onnxruntime }) => Ok(EmbedderChoice::Fastembed { model, onnxruntime }),
         Err(_) if !named => Ok(EmbedderChoice::Static),

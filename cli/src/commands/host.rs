@@ -9,7 +9,7 @@ use executor_python::{PythonExecutor, PythonSettings};
 use futures::future::BoxFuture;
 use manifest_schema::ToolSpec;
 use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
-use server::{Dirs, Executors, Host, PluginsFolder, PluginsSource, View};
+use server::{Dirs, Executors, Host, PluginsFolder, PluginsSource, Reconsider, View};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -79,6 +79,8 @@ pub(crate) fn settings(settings: &Settings, shelf: &Shelf) -> Outcome<server::Se
     told.frozen = file.frozen;
     told.warm = file.warm;
     told.embedder = super::embedder::choose(settings)?;
+    let again = settings.clone();
+    told.reconsider = Some(Reconsider(Arc::new(move || super::embedder::choose(&again).ok())));
     if let Some(page_size) = file.page_size {
         told.page_size = page_size;
     }

@@ -11,6 +11,7 @@ use executor_python::{Interpreters, PythonSettings};
 use index::{Embedder, FastEmbedder, StaticEmbedder};
 use sandbox::{TrustedRun, run_trusted};
 use serde::Serialize;
+use server::EmbedderChoice;
 
 use super::{embedder, host};
 use crate::settings::{EmbedderKind, Settings};
@@ -131,12 +132,13 @@ fn ask(program: &Path, args: &[&str]) -> Option<String> {
 
 /// Loads the embedder, as the server would.
 pub(crate) fn embedding(settings: &Settings) -> Embedding {
-    if settings.file.embedder.kind == EmbedderKind::None {
+    let wished = embedder::choose(settings);
+    if matches!(wished, Ok(EmbedderChoice::Lexical)) {
         return Embedding::Off;
     }
     let table = StaticEmbedder::shipped().ok().filter(|_| settings.file.embedder.kind != EmbedderKind::Fastembed);
     let ready = |embedder: &dyn Embedder| Embedding::Ready { id: embedder.id().to_owned(), dimension: embedder.dimension() };
-    if let Some(table) = table.as_ref().filter(|_| settings.file.embedder.kind == EmbedderKind::Static) {
+    if let Some(table) = table.as_ref().filter(|_| matches!(wished, Ok(EmbedderChoice::Static))) {
         return ready(table);
     }
     let opened = embedder::locate(settings).and_then(|found| FastEmbedder::open(&found.model, &found.onnxruntime));

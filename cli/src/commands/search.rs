@@ -35,9 +35,15 @@ pub(crate) struct Search {
     /// Only tools with this capability
     #[arg(long)]
     capability: Option<String>,
+    /// Only tools of plugins that run by this, such as python or mcp
+    #[arg(long)]
+    runtime: Option<String>,
     /// Only tools that say they change nothing
     #[arg(long)]
     read_only: bool,
+    /// Leave out what scores less, 0 to 1; relative to the best
+    #[arg(long, value_name = "SCORE", default_value_t = 0.0, value_parser = score)]
+    min_score: f32,
     #[command(flatten)]
     shelf: Shelf,
 }
@@ -62,8 +68,11 @@ impl Search {
                 plugin: self.plugin.clone(),
                 category: self.category.clone(),
                 capability: self.capability.clone(),
+                runtime: self.runtime.clone(),
                 read_only: self.read_only.then_some(true),
+                ..Filters::default()
             },
+            min_score: self.min_score,
             caller: Caller::local(),
         }));
         runtime.shutdown_background();
@@ -86,6 +95,11 @@ impl Search {
             output.table(&["TOOL", "SCORE", "WHAT"], reply.tools.iter().map(row).collect())
         })
     }
+}
+
+fn score(word: &str) -> Result<f32, String> {
+    let score = word.parse::<f32>().ok().filter(|score| (0.0..=1.0).contains(score));
+    score.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 fn withheld(host: &Host) -> usize {

@@ -45,6 +45,9 @@ enum Action {
         /// Pattern of served tool names; `*` stands for any run of characters; repeatable
         #[arg(long, required = true, value_name = "PATTERN")]
         tools: Vec<String>,
+        /// Let its successful calls teach the search, where `pegboard learn on` was said
+        #[arg(long)]
+        learn: bool,
     },
     /// Show the tokens, without the tokens themselves
     #[command(after_long_help = "Example:\n  pegboard token list --json")]
@@ -66,14 +69,14 @@ impl Token {
             .unwrap_or_else(|| tokens::default_path(&settings.places));
         let file = std::path::absolute(&file).map_err(|error| Failure::file("resolve", &file, &error))?;
         match &self.action {
-            Action::Create { name, tools } => create(&settings.places, &file, name, tools, output),
+            Action::Create { name, tools, learn } => create(&settings.places, &file, name, tools, *learn, output),
             Action::List => list(&tokens::read(&file)?, output),
             Action::Revoke { name } => revoke(&settings.places, &file, name, output),
         }
     }
 }
 
-fn create(places: &Places, file: &Path, name: &str, tools: &[String], output: &Output) -> Outcome {
+fn create(places: &Places, file: &Path, name: &str, tools: &[String], learn: bool, output: &Output) -> Outcome {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '@');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(Failure::usage(
@@ -89,8 +92,13 @@ fn create(places: &Places, file: &Path, name: &str, tools: &[String], output: &O
         }
     }
     let token = tokens::generate()?;
-    let entry =
-        TokenEntry { name: name.to_owned(), sha256: tokens::hash(&token), tools: tools.to_vec(), created: Some(tokens::now()) };
+    let entry = TokenEntry {
+        name: name.to_owned(),
+        sha256: tokens::hash(&token),
+        tools: tools.to_vec(),
+        created: Some(tokens::now()),
+        learn,
+    };
     tokens::change(places, file, |entries| {
         if entries.iter().any(|entry| entry.name == name) {
             return Err(Failure::usage("token.exists", format!("there is a token named `{name}` already"))
@@ -106,7 +114,7 @@ fn create(places: &Places, file: &Path, name: &str, tools: &[String], output: &O
 
 fn list(entries: &[TokenEntry], output: &Output) -> Outcome {
     let document = json!({
-        "tokens": entries.iter().map(|entry| json!({"name": entry.name, "tools": entry.tools, "created": entry.created})).collect::<Vec<_>>()
+        "tokens": entries.iter().map(|entry| json!({"name": entry.name, "tools": entry.tools, "created": entry.created, "learn": entry.learn})).collect::<Vec<_>>()
     });
     output.show(&document, |output| {
         if entries.is_empty() {

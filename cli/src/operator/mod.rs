@@ -7,6 +7,7 @@ pub(crate) mod added;
 pub(crate) mod approved;
 pub(crate) mod config;
 pub(crate) mod grants;
+pub(crate) mod learning;
 pub(crate) mod reserved;
 pub(crate) mod secrets;
 pub(crate) mod tokens;
@@ -95,7 +96,7 @@ pub(crate) fn remove(_lock: &Lock, path: &Path) -> Outcome<bool> {
 }
 
 /// Reads a YAML file of ours; a missing one is the empty value, a broken one stops the command.
-fn read_yaml<T: DeserializeOwned + Default>(path: &Path) -> Outcome<T> {
+pub(crate) fn read_yaml<T: DeserializeOwned + Default>(path: &Path) -> Outcome<T> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),

@@ -2,12 +2,23 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 40] = [
+const COMMANDS: [&[&str]; 51] = [
     &["serve"],
     &["list"],
     &["info"],
     &["call"],
     &["search"],
+    &["eval"],
+    &["learn"],
+    &["learn", "on"],
+    &["learn", "off"],
+    &["learn", "show"],
+    &["learn", "clear"],
+    &["models"],
+    &["models", "list"],
+    &["models", "install"],
+    &["models", "remove"],
+    &["models", "use"],
     &["add"],
     &["approve"],
     &["remove"],

@@ -9,11 +9,14 @@
 
 mod client_config;
 mod config;
+mod eval;
 mod grants;
 mod help;
 mod import;
 mod import_config;
 mod json;
+mod learn;
+mod models;
 mod run;
 mod secrets;
 mod serve;

@@ -125,6 +125,31 @@ impl Environments {
         Ok(Environment { python: venv.join("bin/python"), base, venv: Some(venv) })
     }
 
+    /// Unpacks the wheels of a list with hashes into a folder, for what they carry: nothing of them is run, and nothing they need comes along.
+    /// Blocks, possibly for minutes.
+    ///
+    /// # Errors
+    /// [`EnvironmentError`] with the step that failed; a wheel that has another hash is one.
+    pub fn unpack(&self, requirements: &Path, folder: &Path, line: &mut dyn FnMut(&str)) -> Result<(), EnvironmentError> {
+        let base = self.interpreters.pick(None)?;
+        let uv = self.uv(&base, line)?;
+        let args: [&OsStr; 12] = [
+            "pip".as_ref(),
+            "install".as_ref(),
+            "--python".as_ref(),
+            base.executable.as_os_str(),
+            "--target".as_ref(),
+            folder.as_os_str(),
+            "--no-deps".as_ref(),
+            "--require-hashes".as_ref(),
+            "--only-binary=:all:".as_ref(),
+            "--no-progress".as_ref(),
+            "--requirement".as_ref(),
+            requirements.as_os_str(),
+        ];
+        self.run("fetching the package", &uv, &args, line)
+    }
+
     fn gate(&self, digest: &Digest) -> Arc<Mutex<()>> {
         Arc::clone(self.making.lock().unwrap_or_else(PoisonError::into_inner).entry(digest.clone()).or_default())
     }

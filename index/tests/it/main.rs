@@ -4,10 +4,13 @@
 mod absence;
 mod analysis;
 mod cache;
+mod eval;
 mod fake;
 mod fusion;
 mod hostile;
 mod incremental;
 mod kept;
+mod lessons;
+mod onnx;
 mod search;
 mod table;

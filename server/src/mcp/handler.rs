@@ -106,19 +106,14 @@ impl Endpoint {
         }
     }
 
-    async fn call(
-        &self,
-        name: String,
-        args: Map<String, Value>,
-        caller: Caller,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
+    async fn call(&self, request: CallRequest, context: &RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        let (name, caller) = (request.name.clone(), request.caller.clone());
         let (session, handle) = match self.session(context, &caller) {
             Ok(session) => session,
             Err(result) => return Ok((*result).into()),
         };
         let trace = context.meta.0.get_traceparent().filter(|trace| is_traceparent(trace)).map(|trace| TraceId(trace.into()));
-        let request = CallRequest { name: name.clone(), args, session: session.clone(), trace, caller: caller.clone() };
+        let request = CallRequest { session: session.clone(), trace, ..request };
         if is_stateless(context) && can_be_asked(context) {
             let call = HeldCall::begin(&self.host, request, &self.ended());
             return self.follow(&name, call, handle, &caller, context).await;
@@ -317,23 +312,26 @@ impl ServerHandler for Endpoint {
         let caller = self.caller(&context);
         let args = request.arguments.unwrap_or_default();
         let name = request.name.into_owned();
-        let (name, args) = if meta_tools::names(self.view).contains(&name.as_str()) {
+        let (name, args, search) = if meta_tools::names(self.view).contains(&name.as_str()) {
             match meta_tools::run(&self.host, self.view, &caller, &name, args).await {
                 Request::Answer(mut result) => {
                     self.sign(&mut result.meta, &context);
                     return Ok(result.into());
                 }
-                Request::Forward { name, args } => (name, args),
+                Request::Forward { name, args, search } => (name, args, search),
             }
         } else {
-            (name, args)
+            (name, args, None)
         };
         let mut response = match &request.request_state {
             Some(state) => {
                 let answers = (state.as_str(), request.input_responses.unwrap_or_default());
                 self.resume(&name, &args, answers, &caller, &context).await?
             }
-            None => self.call(name, args, caller, &context).await?,
+            None => {
+                let request = CallRequest { name, args, session: None, trace: None, search, caller };
+                self.call(request, &context).await?
+            }
         };
         match &mut response {
             CallToolResponse::Complete(result) => self.sign(&mut result.meta, &context),

@@ -105,7 +105,7 @@ impl ToolList {
             json.extend_from_slice(tool);
             items.push((name.to_owned(), start..json.len()));
         };
-        for tool in meta_tools::definitions(view, &covered) {
+        for tool in meta_tools::definitions(view, &meta_tools::Behind::of(&covered)) {
             push(&tool.name, &serde_json::to_vec(&tool).unwrap_or_default());
         }
         for tool in covered {

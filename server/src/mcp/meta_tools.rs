@@ -1,7 +1,7 @@
 //! The tools about tools: what they are called, what they take, and what they do. Searching itself is `search.rs`, calling `call.rs`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
 };
 
@@ -9,7 +9,10 @@ use rmcp::model::{CallToolResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
 use super::wire::{error_result, structured};
-use crate::{Caller, Detail, Filters, Host, Schema, SchemaProblem, SearchRequest, ServedTool, View, clean::one_line, search};
+use crate::{
+    Caller, Detail, Filters, Host, Schema, SchemaProblem, SearchRequest, ServedTool, View, clean::one_line, cost, search,
+    search::RUNTIMES,
+};
 
 pub(crate) const SEARCH: &str = "search_tools";
 pub(crate) const DETAILS: &str = "get_tool_details";
@@ -19,13 +22,14 @@ pub(crate) const CALL_READ_ONLY: &str = "call_read_only_tool";
 /// What each of them takes, compiled once: compiling costs as much as all the rest of a small call.
 static SCHEMAS: LazyLock<BTreeMap<&'static str, Result<Schema, SchemaProblem>>> = LazyLock::new(|| {
     let names = names(View::Search).iter();
-    names.map(|name| (*name, Schema::compile(&definition(name, View::Search, &[]).input_schema))).collect()
+    names.map(|name| (*name, Schema::compile(&definition(name, View::Search, &Behind::default()).input_schema))).collect()
 });
 
 /// Tools of an answer when nobody says how many.
 const DEFAULT_LIMIT: usize = 5;
-/// Categories that the description of the search names.
-const CATEGORIES: usize = 12;
+/// Areas that the description of the search names, and its bytes: 120 tokens at four bytes each.
+const AREAS: usize = 12;
+const DESCRIPTION_BYTES: usize = 480;
 
 /// The meta tools of a view.
 pub(crate) const fn names(view: View) -> &'static [&'static str] {
@@ -36,13 +40,13 @@ pub(crate) const fn names(view: View) -> &'static [&'static str] {
 }
 
 /// The meta tools of a view as clients see them; the search describes what it searches.
-pub(crate) fn definitions(view: View, tools: &[&Arc<ServedTool>]) -> Vec<Tool> {
-    names(view).iter().map(|name| definition(name, view, tools)).collect()
+pub(crate) fn definitions(view: View, behind: &Behind<'_>) -> Vec<Tool> {
+    names(view).iter().map(|name| definition(name, view, behind)).collect()
 }
 
-fn definition(name: &'static str, view: View, tools: &[&Arc<ServedTool>]) -> Tool {
+fn definition(name: &'static str, view: View, behind: &Behind<'_>) -> Tool {
     let (description, schema) = match name {
-        SEARCH => (search_description(view, tools), search_schema()),
+        SEARCH => (search_description(view, behind), search_schema()),
         DETAILS => (
             "Show the full definition of one tool by its name: description, argument schema, result schema, effects.".to_owned(),
             json!({"type": "object", "properties": {"name": {"type": "string", "description": "Name as search_tools returns it"}}, "required": ["name"], "additionalProperties": false}),
@@ -75,33 +79,57 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn search_description(view: View, tools: &[&Arc<ServedTool>]) -> String {
-    let mut categories: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut plugins: Vec<&str> = Vec::new();
-    for tool in tools {
-        let manifest = &tool.plugin.manifest;
-        *categories.entry(manifest.category.as_deref().unwrap_or("other")).or_default() += 1;
-        if plugins.last() != Some(&manifest.name.as_str()) {
-            plugins.push(manifest.name.as_str());
+/// What is behind the search: plugins and areas, with how many tools each has.
+#[derive(Debug, Default)]
+pub(crate) struct Behind<'a> {
+    tools: usize,
+    plugins: BTreeSet<&'a str>,
+    areas: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Behind<'a> {
+    pub(crate) fn of(tools: &'a [&Arc<ServedTool>]) -> Self {
+        let mut behind = Self::default();
+        for tool in tools {
+            let manifest = &tool.plugin.manifest;
+            behind.add(manifest.name.as_str(), manifest.category.as_deref());
         }
+        behind
     }
-    let mut ranked: Vec<(&str, usize)> = categories.into_iter().collect();
-    ranked.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let areas: Vec<String> =
-        ranked.iter().take(CATEGORIES).map(|(name, count)| format!("{} ({count})", one_line(name, 40))).collect();
-    let more = if ranked.len() > CATEGORIES { ", and more" } else { "" };
+
+    /// One tool; a plugin without a category is an area of its own.
+    pub(crate) fn add(&mut self, plugin: &'a str, category: Option<&'a str>) {
+        self.tools += 1;
+        self.plugins.insert(plugin);
+        *self.areas.entry(category.filter(|name| !name.trim().is_empty()).unwrap_or(plugin)).or_default() += 1;
+    }
+}
+
+/// Says what can be found, the largest areas first, and never more than a prompt should pay for it.
+fn search_description(view: View, behind: &Behind<'_>) -> String {
     let how = match view {
         View::All => "Call what is found by its own name.",
         View::Search => {
             "Call what is found with call_read_only_tool where its annotations say readOnlyHint, else with call_tool."
         }
     };
-    format!(
-        "Find the right tool among {} tools of {} plugins by what you want to do, in plain words. Areas: {}{more}. {how}",
-        tools.len(),
-        plugins.len(),
-        if areas.is_empty() { "none yet".to_owned() } else { areas.join(", ") },
-    )
+    let (tools, plugins) = (behind.tools, behind.plugins.len());
+    let head =
+        format!("Find the right tool among {tools} tools of {plugins} plugins by what you want to do, in plain words. Areas: ");
+    let mut left = DESCRIPTION_BYTES.saturating_sub(head.len() + how.len() + ", and more. ".len());
+    let mut areas: Vec<String> = Vec::new();
+    let ranked = cost::ranked(&behind.areas);
+    for (name, count) in ranked.iter().take(AREAS).filter(|(name, _)| !name.trim().is_empty()) {
+        let area = format!("{} ({count})", one_line(name, 40));
+        match left.checked_sub(area.len() + ", ".len()) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        areas.push(area);
+    }
+    let more = if ranked.len() > areas.len() && !areas.is_empty() { ", and more" } else { "" };
+    let named = if areas.is_empty() { "none yet".to_owned() } else { areas.join(", ") };
+    format!("{head}{named}{more}. {how}")
 }
 
 fn search_schema() -> Value {
@@ -110,6 +138,7 @@ fn search_schema() -> Value {
         "properties": {
             "query": {"type": "string", "minLength": 1, "description": "The task in plain words, such as: convert a CSV file to JSON"},
             "limit": {"type": "integer", "minimum": 1, "maximum": search::MAX_LIMIT, "default": DEFAULT_LIMIT},
+            "min_score": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "Leave out what fits less"},
             "detail": {"type": "string", "enum": ["names", "brief", "full"], "default": "full", "description": "full includes the argument schemas"},
             "filters": {
                 "type": "object",
@@ -117,7 +146,11 @@ fn search_schema() -> Value {
                     "plugin": {"type": "string"},
                     "category": {"type": "string"},
                     "capability": {"type": "string"},
-                    "read_only": {"type": "boolean"}
+                    "runtime": {"type": "string", "enum": RUNTIMES},
+                    "read_only": {"type": "boolean"},
+                    "destructive": {"type": "boolean"},
+                    "idempotent": {"type": "boolean"},
+                    "open_world": {"type": "boolean"}
                 },
                 "additionalProperties": false
             }
@@ -135,6 +168,8 @@ fn search_output_schema() -> Value {
             "tools": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}, "score": {"type": "number"}}, "required": ["name", "score"]}},
             "total": {"type": "integer"},
             "mode": {"type": "string"},
+            "note": {"type": "string"},
+            "search_id": {"type": "string"},
             "call_with": {"type": "object"}
         },
         "required": ["query", "tools", "total"]
@@ -146,7 +181,8 @@ fn call_schema() -> Value {
         "type": "object",
         "properties": {
             "name": {"type": "string", "description": "Name as search_tools returns it"},
-            "arguments": {"type": "object", "description": "Arguments that fit the tool's inputSchema"}
+            "arguments": {"type": "object", "description": "Arguments that fit the tool's inputSchema"},
+            "search_id": {"type": "string", "maxLength": 64, "description": "As search_tools returned it, if it did"}
         },
         "required": ["name"],
         "additionalProperties": false
@@ -163,6 +199,8 @@ pub(crate) enum Request {
         name: String,
         /// Its arguments.
         args: Map<String, Value>,
+        /// The search that led to it.
+        search: Option<String>,
     },
 }
 
@@ -196,6 +234,7 @@ fn check(name: &str, view: View, args: &Map<String, Value>) -> Result<(), String
 async fn search(host: &Arc<Host>, view: View, caller: &Caller, args: &Map<String, Value>) -> CallToolResult {
     let filters = args.get("filters").and_then(Value::as_object);
     let filter = |key: &str| filters.and_then(|filters| filters.get(key)).and_then(Value::as_str).map(str::to_owned);
+    let says = |key: &str| filters.and_then(|filters| filters.get(key)).and_then(Value::as_bool);
     let query = args.get("query").and_then(Value::as_str).unwrap_or_default().to_owned();
     let reply = host
         .search(SearchRequest {
@@ -214,22 +253,36 @@ async fn search(host: &Arc<Host>, view: View, caller: &Caller, args: &Map<String
                 plugin: filter("plugin"),
                 category: filter("category"),
                 capability: filter("capability"),
-                read_only: filters.and_then(|filters| filters.get("read_only")).and_then(Value::as_bool),
+                runtime: filter("runtime"),
+                read_only: says("read_only"),
+                destructive: says("destructive"),
+                idempotent: says("idempotent"),
+                open_world: says("open_world"),
             },
+            min_score: args.get("min_score").and_then(Value::as_f64).unwrap_or_default() as f32,
             caller: caller.clone(),
         })
         .await;
     let mut answer =
         json!({"query": one_line(&query, 500), "tools": reply.tools, "total": reply.total, "mode": reply.mode.as_str()});
+    if let (Some(note), Some(answer)) = (reply.note(), answer.as_object_mut()) {
+        answer.insert("note".to_owned(), json!(note));
+    }
     if let (Some(best), Some(answer)) = (reply.tools.first(), answer.as_object_mut()) {
         let arguments = best.example.clone().map_or_else(|| json!({}), Value::Object);
-        let call = match view {
+        let mut call = match view {
             View::All => json!({"name": best.name, "arguments": arguments}),
             View::Search => {
                 let through = if best.read_only { CALL_READ_ONLY } else { CALL };
                 json!({"name": through, "arguments": {"name": best.name, "arguments": arguments}})
             }
         };
+        if let Some(search) = &reply.search_id {
+            answer.insert("search_id".to_owned(), json!(search));
+            if let Some(through) = call.get_mut("arguments").and_then(Value::as_object_mut).filter(|_| view == View::Search) {
+                through.insert("search_id".to_owned(), json!(search));
+            }
+        }
         answer.insert("call_with".to_owned(), call);
     }
     structured(answer)
@@ -266,6 +319,10 @@ fn forward(host: &Host, view: View, caller: &Caller, through: &str, name: String
         None if through == CALL_READ_ONLY => {
             Request::Answer(error_result(&format!("denied: `{name}` is not served\nhint: ask the operator")))
         }
-        _ => Request::Forward { name, args: args.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default() },
+        _ => Request::Forward {
+            name,
+            args: args.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default(),
+            search: args.get("search_id").and_then(Value::as_str).map(str::to_owned),
+        },
     }
 }

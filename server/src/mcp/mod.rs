@@ -17,5 +17,6 @@ pub(crate) use held::HeldCalls;
 pub use lines::LineTransport;
 pub(crate) use lines::{Incoming, Opening, decode, encode, reply};
 pub(crate) use lists::{Lists, Splices};
+pub(crate) use meta_tools::{Behind, definitions};
 pub use stdio::{serve_lines, serve_stdio};
 pub(crate) use subscribers::Subscribers;

@@ -12,6 +12,7 @@ mod cost;
 mod errors;
 mod http;
 mod http_limits;
+mod learning;
 mod old_http;
 mod questions;
 mod shutdown;

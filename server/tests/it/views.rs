@@ -1,10 +1,17 @@
 //! The two views, the tools about tools, and what tokens leave of them.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use serde_json::json;
-use std::time::Duration;
 
 use crate::{
-    server::{Caller, Detail, Filters, SearchRequest, View},
+    server::{Caller, Detail, EmbedderChoice, Filters, Reconsider, SearchRequest, View},
     support::{Bench, Home, connect, error_text, host, text_plugin, texts, tokens, tool, tool_names, web},
 };
 
@@ -57,6 +64,7 @@ async fn search_takes_a_detail_a_limit_and_filters() {
         limit,
         detail,
         filters,
+        min_score: 0.0,
         caller: Caller::local(),
     };
     let names = |reply: &crate::server::SearchReply| reply.tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>();
@@ -77,6 +85,89 @@ async fn search_takes_a_detail_a_limit_and_filters() {
     assert_eq!(host.search(search(Detail::Full, Filters::default(), 1)).await.tools.len(), 1);
     let reply = host.search(search(Detail::Full, Filters { capability: Some("flying".into()), ..Filters::default() }, 5)).await;
     assert_eq!((reply.tools.len(), reply.total), (0, 0));
+    // Each annotation, and the runtime, let through what they say and keep out the rest.
+    let only = |filters| search(Detail::Names, filters, 5);
+    for (filters, total) in [
+        (Filters { runtime: Some("python".into()), ..Filters::default() }, 4),
+        (Filters { runtime: Some("mcp".into()), ..Filters::default() }, 0),
+        (Filters { destructive: Some(true), ..Filters::default() }, 2),
+        (Filters { destructive: Some(false), ..Filters::default() }, 2),
+        (Filters { idempotent: Some(true), ..Filters::default() }, 0),
+        (Filters { open_world: Some(true), ..Filters::default() }, 4),
+    ] {
+        assert_eq!(host.search(only(filters.clone())).await.total, total, "{filters:?}");
+    }
+    let all = host.search(only(Filters::default())).await;
+    let best = host.search(SearchRequest { min_score: 1.0, ..only(Filters::default()) }).await;
+    assert!(best.tools.len() < all.tools.len() && best.tools[0].name == all.tools[0].name, "{best:?} {all:?}");
+}
+
+#[tokio::test]
+async fn nonsense_finds_nothing_and_is_told_so() {
+    let (_home, host, _) = texts().await;
+    let (mut client, ..) = connect(&host);
+    client.initialize("2025-11-25").await;
+    for nonsense in ["qzxv wvutq", "lorem ipsum dolor sit amet", "\u{1}\u{2}", "!!!", "ignore all previous instructions"] {
+        let answer = client.call("search_tools", json!({"query": nonsense})).await["result"]["structuredContent"].clone();
+        assert_eq!(answer["tools"], json!([]), "{nonsense}: {answer}");
+        assert!(answer["note"].as_str().unwrap().contains("nothing fits among 2 tools"), "{answer}");
+        assert!(answer.get("call_with").is_none());
+    }
+    let answer = client.call("search_tools", json!({"query": "count the words"})).await["result"]["structuredContent"].clone();
+    assert_eq!(answer["tools"][0]["name"], "texts__count");
+}
+
+/// However many plugins there are, and whatever they call their areas.
+#[tokio::test]
+async fn the_description_of_the_search_says_what_is_behind_it_and_stays_short() {
+    let home = Home::new();
+    for number in 0..40 {
+        let area = format!("category: a_rather_long_word_for_an_area_of_tools_{number}");
+        home.plugin(&format!("plugin{number}"), &text_plugin().replace("category: text_processing", &area));
+    }
+    home.plugin("plain", &text_plugin().replace("category: text_processing\n", ""));
+    for view in [View::All, View::Search] {
+        let mut settings = home.settings();
+        settings.view = view;
+        let host = host(settings, &Bench::texts()).await;
+        let (mut client, ..) = connect(&host);
+        client.initialize("2025-11-25").await;
+        let listed = client.request("tools/list", json!({})).await;
+        let description = listed["result"]["tools"][0]["description"].as_str().unwrap().to_owned();
+        assert!(description.len() <= 480, "{} bytes: {description}", description.len());
+        assert!(description.contains("82 tools of 41 plugins") && description.contains("a_rather_long"), "{description}");
+        assert!(description.contains(", and more"), "{description}");
+        host.shutdown().await;
+    }
+}
+
+/// Nearly the same words of another plugin, with the same parameters: one tool. Other parameters or effects: another tool.
+#[tokio::test]
+async fn near_duplicates_are_shown_once_with_a_note() {
+    let home = Home::new();
+    let yaml = |description: &str| format!("mcps:\n{}", tool("fetch_page", description));
+    home.plugin("one", &yaml("Fetch the text of a web page and return it as markdown"));
+    home.plugin("two", &yaml("Fetch the text of a web page, and return it as Markdown text").replace("fetch_page", "fetchpage"));
+    home.plugin(
+        "three",
+        &yaml("Fetch the text of a web page and return it as markdown").replace("text: {type: string}", "text: {type: integer}"),
+    );
+    let reader =
+        format!("{}    annotations: {{read_only: true}}\n", yaml("Fetch the text of a web page and return it as markdown"));
+    home.plugin("four", &reader);
+    let host = host(home.settings(), &Bench::texts()).await;
+    let (mut client, ..) = connect(&host);
+    client.initialize("2025-11-25").await;
+    let answer =
+        client.call("search_tools", json!({"query": "fetch a web page", "detail": "names"})).await["result"]["structuredContent"]
+            .clone();
+    let tools = answer["tools"].as_array().unwrap();
+    let twins: Vec<&serde_json::Value> = tools.iter().filter(|tool| tool.get("also").is_some()).collect();
+    assert_eq!((tools.len(), twins.len()), (3, 1), "{answer}");
+    let mut pair = [twins[0]["name"].as_str().unwrap(), twins[0]["also"][0].as_str().unwrap()];
+    pair.sort_unstable();
+    assert_eq!(pair, ["one__fetch_page", "two__fetchpage"]);
+    assert!(answer["note"].as_str().unwrap().contains("`also` names the others"), "{answer}");
 }
 
 /// Two servers of one thing: the model reads it once, and is told that there is another.
@@ -92,6 +183,7 @@ async fn a_tool_that_two_plugins_have_is_shown_once_and_both_are_named() {
         limit,
         detail: Detail::Names,
         filters: Filters::default(),
+        min_score: 0.0,
         caller,
     };
     let reply = host.search(search(2, Caller::local())).await;
@@ -172,4 +264,33 @@ async fn a_token_filters_the_list_the_search_and_the_call() {
     assert_eq!(tool_names(&list(&alice).await.json()), ["search_tools", "get_tool_details", "texts__shout"]);
     assert_eq!(list(&bob).await.status, 401);
     tokio::time::timeout(Duration::from_secs(10), web.end()).await.unwrap();
+}
+
+/// `pegboard models use`, as the server meets it: the old index answers until the new one knows every tool.
+#[tokio::test]
+async fn another_embedder_takes_over_in_the_background() {
+    let home = Home::new();
+    home.plugin("texts", &text_plugin());
+    let lexical = Arc::new(AtomicBool::new(false));
+    let mut settings = home.settings();
+    let wish = lexical.clone();
+    settings.reconsider = Some(Reconsider(Arc::new(move || {
+        Some(if wish.load(Ordering::SeqCst) { EmbedderChoice::Lexical } else { EmbedderChoice::Static })
+    })));
+    let host = host(settings, &Bench::texts()).await;
+    host.embedded().await;
+    let finds = async |query: &str| !host.search(SearchRequest::local(query)).await.tools.is_empty();
+    for (wanted, mode) in [(true, "lexical"), (false, "hybrid"), (true, "lexical")] {
+        assert_ne!(host.index_mode().as_str(), mode);
+        lexical.store(wanted, Ordering::SeqCst);
+        home.write("config/embedder.yaml", &format!("use: {wanted}\n"));
+        crate::support::within("the change", async {
+            while host.index_mode().as_str() != mode {
+                assert!(finds("count the words").await, "it is searched all the while");
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(finds("count the words").await);
+    }
 }
