@@ -2,7 +2,7 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 51] = [
+const COMMANDS: [&[&str]; 52] = [
     &["serve"],
     &["list"],
     &["info"],
@@ -22,6 +22,7 @@ const COMMANDS: [&[&str]; 51] = [
     &["add"],
     &["approve"],
     &["remove"],
+    &["import"],
     &["import-config"],
     &["validate"],
     &["schema"],
