@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io,
     net::SocketAddr,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -21,6 +21,7 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
+use rustix::fs::{FileType, Mode, OFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -30,8 +31,6 @@ use tokio::{
 const KEPT: usize = 64;
 /// How long a connection may take to open.
 const CONNECTING: Duration = Duration::from_secs(5);
-/// Bytes of a socket's path that the kernel takes.
-const SOCKET_PATH: usize = 100;
 
 /// A way into a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,15 +209,15 @@ async fn open(door: &Door) -> io::Result<Box<dyn Stream>> {
     }
 }
 
-/// A path that is too long for a socket is reached by a descriptor of its folder.
+/// Connects to a socket, and to nothing that a link in its place leads to. The plugin can put one there, to a socket of the host's such as the
+/// engine's own, and its manifest says which path is asked: that would be the engine's keys in its hands. By descriptor, so that nothing can
+/// be swapped between the look and the connection, and no path is too long.
 async fn open_socket(path: &Path) -> io::Result<UnixStream> {
-    if path.as_os_str().len() <= SOCKET_PATH {
-        return UnixStream::connect(path).await;
+    let found = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Socket {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "what is in the place of its socket is no socket"));
     }
-    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
-    let short =
-        format!("/proc/self/fd/{}/{}", std::os::fd::AsRawFd::as_raw_fd(&folder), path.file_name().unwrap_or_default().display());
-    UnixStream::connect(short).await
+    UnixStream::connect(format!("/proc/self/fd/{}", found.as_raw_fd())).await
 }
 
 /// Connects to the container's own loopback, from a thread that enters its network namespace and ends. A socket belongs to the namespace in
@@ -233,4 +232,24 @@ fn connect_inside(pid: u32, container: &str, port: u16) -> io::Result<std::net::
     rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))?;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     std::net::TcpStream::connect_timeout(&address, CONNECTING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_the_socket_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("a".repeat(120));
+        std::fs::create_dir(&long).unwrap();
+        let theirs = folder.path().join("engine.sock");
+        let _engine = tokio::net::UnixListener::bind(&theirs).unwrap();
+        let ours = long.join("plugin.sock");
+        std::os::unix::fs::symlink(&theirs, &ours).unwrap();
+        assert_eq!(open_socket(&ours).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        // The same socket in its own place, also where its path is longer than an address.
+        std::fs::rename(&theirs, long.join("real.sock")).unwrap();
+        open_socket(&long.join("real.sock")).await.unwrap();
+    }
 }
