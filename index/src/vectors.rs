@@ -21,7 +21,7 @@ pub(crate) const BLOCK_SLOTS: usize = 1024;
 /// The head that has a loop of its own: the shipped table's.
 pub(crate) const SHORT_HEAD: usize = 64;
 /// Slots that are compared whole when heads are compared first; an index no larger is compared wholly, whatever the heads say.
-const SHORTLIST: usize = 2048;
+const SHORTLIST: usize = 1024;
 
 /// A unit vector in 8-bit steps: component ≈ `steps[i] × scale`.
 #[derive(Debug, Clone, PartialEq)]

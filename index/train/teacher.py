@@ -46,6 +46,10 @@ class Teacher:
             self._compute(missing[start : start + SAVE_EVERY])
         return np.stack([self.known[key] for key in keys]).astype(np.float32)
 
+    def embed(self, texts: list[str]) -> np.ndarray:
+        """One unit vector per text, computed now and not kept."""
+        return self._run(texts)
+
     def _compute(self, missing: list[tuple[bytes, str]]) -> None:
         made: list[np.ndarray] = []
         for start in range(0, len(missing), BATCH):
