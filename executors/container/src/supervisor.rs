@@ -87,8 +87,9 @@ impl Supervisor {
         let method = Method::from_bytes(plan.api.method.as_bytes()).unwrap_or(Method::POST);
         let body = contract::request(call, &plan.folders);
         let annotations = &call.call().tool.annotations;
-        let repeatable = annotations.idempotent || annotations.read_only;
-        let mut left = 2_u32;
+        let mut repeatable = annotations.idempotent || annotations.read_only;
+        // Every replica may be gone at once, and then a new one serves.
+        let mut left = plan.most.min(4) + 1;
         loop {
             left -= 1;
             let replica = self.wait_for_replica(io).await?;
@@ -113,7 +114,10 @@ impl Supervisor {
                 }
                 // Nothing of it ran, so nothing can run twice.
                 WireError::Unreached(_) if left > 0 => self.look_after(&replica).await,
-                WireError::Broken(_) if left > 0 && repeatable => self.look_after(&replica).await,
+                WireError::Broken(_) if left > 0 && repeatable => {
+                    repeatable = false;
+                    self.look_after(&replica).await;
+                }
                 error => return Err(self.broken(&replica, &error, began).await),
             }
         }
