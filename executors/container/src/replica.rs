@@ -248,7 +248,8 @@ impl Replica {
         let found = match connected.docker.inspect_container(&self.id, None::<InspectContainerOptions>).await {
             Ok(found) => found,
             Err(error) if engine::is_absent(&error) => {
-                return Some(ToolFailure::new(FailureKind::Crashed, "the container was removed").with_hint("try again"));
+                // By the operator, or with its engine: no fault of the plugin's.
+                return Some(ToolFailure::new(FailureKind::Unavailable, "the container was removed").with_hint("try again"));
             }
             Err(error) => {
                 drop(self.parts.engine.failed("looking at the container", &error));

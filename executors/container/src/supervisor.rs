@@ -324,9 +324,10 @@ impl Supervisor {
         }
         replica.gone.cancel();
         tracing::warn!(plugin = %self.plugin.manifest.name, replica = replica.number, %failure, detail = failure.detail, "a container was lost");
-        let mut life = self.life.lock().await;
-        self.note(&mut life, &failure);
-        drop(life);
+        if failure.kind != FailureKind::Unavailable {
+            let mut life = self.life.lock().await;
+            self.note(&mut life, &failure);
+        }
         replica.end().await;
         if self.plan.as_ref().is_ok_and(|plan| plan.least > 0) {
             drop(tokio::spawn(Arc::clone(self).restart()));
