@@ -84,6 +84,7 @@ pub(crate) struct Shelf {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(commands::serve::Serve),
+    Engine(commands::engine::Engine),
     List(commands::list::List),
     Info(commands::info::Info),
     Call(commands::call::Call),

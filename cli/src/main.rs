@@ -8,6 +8,7 @@ mod clean;
 mod clients;
 mod commands;
 mod eval;
+mod engine;
 mod exit;
 mod failure;
 mod foreign;
@@ -26,6 +27,7 @@ use clap::Parser;
 
 use crate::{
     args::{Cli, Command},
+    commands::DefaultLog,
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
@@ -63,9 +65,10 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         _ => {}
     }
     let settings = Settings::read(global)?;
-    commands::start_log(global, &settings, matches!(cli.command, Command::Serve(_)))?;
+    commands::start_log(global, &settings, serves(&cli.command))?;
     match &cli.command {
-        Command::Serve(command) => command.run(&settings),
+        Command::Serve(command) => command.run(&settings, global),
+        Command::Engine(command) => command.run(&settings, global, output),
         Command::List(command) => command.run(&settings, output),
         Command::Info(command) => command.run(&settings, output),
         Command::Call(command) => command.run(&settings, output),
@@ -88,6 +91,15 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Doctor(command) => command.run(&settings, output),
         Command::ClientConfig(command) => command.run(&settings, global, output),
         Command::Validate(_) | Command::Schema(_) | Command::Init(_) | Command::Completions(_) => Ok(()),
+    }
+}
+
+/// Which log a command has when nobody says.
+fn serves(command: &Command) -> DefaultLog {
+    match command {
+        Command::Serve(_) => DefaultLog::Serving,
+        Command::Engine(engine) if engine.serves() => DefaultLog::InBackground,
+        _ => DefaultLog::Off,
     }
 }
 

@@ -80,6 +80,16 @@ pub(crate) struct FileSettings {
     pub(crate) http: HttpFileSettings,
     /// How tools are found by meaning.
     pub(crate) embedder: EmbedderFileSettings,
+    /// For the shared engine.
+    pub(crate) engine: EngineFileSettings,
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EngineFileSettings {
+    /// Seconds without a connection after which the engine ends.
+    pub(crate) idle_seconds: Option<u64>,
 }
 
 /// `[http]`.

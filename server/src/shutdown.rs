@@ -46,6 +46,12 @@ impl Shutdown {
         self.drain.cancel();
     }
 
+    /// Whether the end has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
     /// Waits for the end to begin.
     pub async fn begun(&self) {
         self.drain.cancelled().await;

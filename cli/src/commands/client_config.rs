@@ -109,7 +109,8 @@ pub(crate) fn by_stdio(settings: &Settings, global: &Global, shelf: &Shelf, view
             .into_string()
             .map_err(|path| Failure::usage("path.encoding", format!("the path is not UTF-8: {}", path.display())))
     };
-    let mut args = vec!["serve".to_owned()];
+    // One engine for all of the user's clients, instead of one server each.
+    let mut args = vec!["serve".to_owned(), "--shared".to_owned()];
     if let (Some(_), Some(home)) = (&global.home, settings.places.config.parent()) {
         args.extend(["--home".to_owned(), utf8(home.to_owned())?]);
     }

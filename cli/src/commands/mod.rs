@@ -12,6 +12,7 @@ pub(crate) mod container;
 pub(crate) mod doctor;
 mod embedder;
 pub(crate) mod eval;
+pub(crate) mod engine;
 pub(crate) mod grant;
 pub(crate) mod grants;
 pub(crate) mod host;
@@ -47,10 +48,26 @@ use crate::{
     settings::Settings,
 };
 
-/// Log lines go to stderr: a server's by default, any other command's when they are asked for (it says itself what went wrong).
-pub(crate) fn start_log(global: &Global, settings: &Settings, serving: bool) -> Outcome {
-    // The protocol library says a line or two for every request.
-    let default = if serving { "info,rmcp=warn" } else { "off" };
+/// What is logged when neither a flag, the environment nor pegboard.toml says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DefaultLog {
+    /// Nothing: the command says itself what went wrong.
+    Off,
+    /// A server that somebody watches.
+    Serving,
+    /// A server whose log goes to a file that nobody empties.
+    InBackground,
+}
+
+/// Log lines go to stderr: a server's by default, any other command's when they are asked for.
+pub(crate) fn start_log(global: &Global, settings: &Settings, default: DefaultLog) -> Outcome {
+    let serving = default != DefaultLog::Off;
+    let default = match default {
+        DefaultLog::Off => "off",
+        // The protocol library says a line or two for every request.
+        DefaultLog::Serving => "info,rmcp=warn",
+        DefaultLog::InBackground => "warn,rmcp=error",
+    };
     let wanted = global.log.as_deref().or(settings.file.log.as_deref().filter(|_| serving)).unwrap_or(default);
     let filter = EnvFilter::try_new(wanted).map_err(|error| {
         Failure::usage("log.filter", format!("`{wanted}` is no log filter: {error}"))

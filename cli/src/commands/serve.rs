@@ -7,7 +7,8 @@ use server::{Host, HttpSettings, ServeError, Tokens};
 
 use super::host;
 use crate::{
-    args::Shelf,
+    args::{Global, Shelf},
+    engine,
     exit::Exit,
     failure::{Failure, Outcome},
     operator,
@@ -28,13 +29,15 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
                              pegboard serve --plugins ./my-plugins --view search --pin text_analysis__text_statistics\n  \
                              pegboard serve --http                       on 127.0.0.1:7337\n  \
                              pegboard serve --http 0.0.0.0:7337 --token-file ~/.config/pegboard/tokens.yaml\n  \
-                             pegboard serve --unix /run/user/1000/pegboard.sock\n\n\
+                             pegboard serve --unix /run/user/1000/pegboard.sock\n  \
+                             pegboard serve --shared                     through the engine that all of this user's clients share\n\n\
                              pegboard.toml, in the configuration folder (every key optional; a wrong one stops the start):\n  \
                              plugins = [\"/srv/plugins\"]       bundled = true            frozen = false\n  \
                              view = \"all\"                     pin = [\"a__b\"]            warm = false\n  \
                              token_file = \"tokens.yaml\"       log = \"info\"             page_size = 5000\n  \
                              python = \"/usr/bin/python3.12\"   level = \"L1\"             drain_seconds = 5\n  \
                              [http]      address = \"127.0.0.1:7337\"  allowed_origins = []  allowed_hosts = []\n  \
+                             [engine]    idle_seconds = 600\n  \
                              [embedder]  kind = \"auto\"  model = \"…\"  onnxruntime = \"…\"     (auto, none, static, fastembed)")]
 pub(crate) struct Serve {
     /// Serve over HTTP, on this address
@@ -46,6 +49,12 @@ pub(crate) struct Serve {
     /// Serve over HTTP on a unix socket that only this user can open
     #[arg(long, value_name = "PATH", help_heading = "How")]
     unix: Option<PathBuf>,
+    /// Hand the connection to this user's engine, which is started when there is none
+    ///
+    /// Over standard input and output only. All clients of one user with the same --home and plugins share one process, one index and one
+    /// interpreter a plugin; see `pegboard engine`.
+    #[arg(long, conflicts_with_all = ["http", "unix", "token_file"], help_heading = "How")]
+    shared: bool,
     /// Ask HTTP callers for a token of this file
     ///
     /// Made by `pegboard token create`. Each token sees and calls the tools of its patterns only.
@@ -80,7 +89,10 @@ fn address(word: &str) -> Result<SocketAddr, String> {
 }
 
 impl Serve {
-    pub(crate) fn run(&self, settings: &Settings) -> Outcome {
+    pub(crate) fn run(&self, settings: &Settings, global: &Global) -> Outcome {
+        if self.shared {
+            return self.relay(settings, global);
+        }
         // There before the first `pegboard add`, so that it is watched.
         operator::added::make_root(&settings.places)?;
         let mut told = host::settings(settings, &self.shelf)?;
@@ -104,6 +116,13 @@ impl Serve {
         // A thread that still reads standard input must not keep the program alive.
         runtime.shutdown_background();
         served.map_err(|error| refused(&error))
+    }
+
+    fn relay(&self, settings: &Settings, global: &Global) -> Outcome {
+        let what = engine::What::new(settings, &self.shelf, &self.pin, self.frozen, self.warm)?;
+        let view = self.view.or(settings.file.view);
+        let stream = engine::join(settings, global, &what, view)?;
+        engine::relay(stream)
     }
 
     /// `None` for standard input and output.

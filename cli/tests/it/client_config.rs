@@ -16,7 +16,7 @@ fn parsed(home: &Home, args: &[&str]) -> Value {
 fn every_client_gets_its_own_form() {
     let home = Home::with_plain();
     let plugins = home.plugins().display().to_string();
-    let args = json!(["serve", "--home", home.path(), "--plugins", plugins, "--no-bundled"]);
+    let args = json!(["serve", "--shared", "--home", home.path(), "--plugins", plugins, "--no-bundled"]);
     let home_args = ["--home", home.path().to_str().unwrap(), "--no-bundled"];
     let ask = |client: &'static str| [client, home_args[0], home_args[1], home_args[2]];
     let typed = json!({"type": "stdio", "command": BINARY, "args": args});

@@ -10,6 +10,7 @@
 mod client_config;
 mod config;
 mod eval;
+mod engine;
 mod grants;
 mod help;
 mod import;

@@ -205,7 +205,7 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(st
 }
 
 /// Binds beside the path and renames, so that nobody can connect before the mode is set, and a stale socket is replaced at once.
-async fn bind_unix(path: &Path) -> Result<UnixListener, String> {
+pub(crate) async fn bind_unix(path: &Path) -> Result<UnixListener, String> {
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
             return Err("there is a file that is no socket".to_owned());

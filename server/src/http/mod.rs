@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use guard::{Guard, Rules};
 pub use limits::HttpLimits;
 use listen::Listeners;
+pub(crate) use listen::bind_unix;
 use sessions::{Owners, Sessions};
 use sse::SseSessions;
 

@@ -18,5 +18,6 @@ pub use lines::LineTransport;
 pub(crate) use lines::{Incoming, Opening, decode, encode, reply};
 pub(crate) use lists::{Lists, Splices};
 pub(crate) use meta_tools::{Behind, definitions};
+pub(crate) use stdio::serve_lines_in;
 pub use stdio::{serve_lines, serve_stdio};
 pub(crate) use subscribers::Subscribers;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::{Channel, Endpoint, LineTransport};
-use crate::{Caller, Host, ServeError, Shutdown};
+use crate::{Caller, Host, ServeError, Shutdown, View};
 
 /// Serves MCP on standard input and output until the input ends or a signal comes, then shuts the host down.
 ///
@@ -31,13 +31,29 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
+    let view = host.settings.view;
+    serve_lines_in(host, view, reader, writer, shutdown).await
+}
+
+/// The same in a view of the caller's choice.
+pub(crate) async fn serve_lines_in<R, W>(
+    host: Arc<Host>,
+    view: View,
+    reader: R,
+    writer: W,
+    shutdown: Shutdown,
+) -> Result<(), ServeError>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
     let closing = CancellationToken::new();
     let _closed = closing.clone().drop_guard();
     let session = host.sessions.begin().map_err(|error| ServeError::Connection(error.to_string()))?;
     let ended = CancellationToken::new();
     let transport = LineTransport::new(&host, reader, writer, closing.clone(), ended.clone());
     let channel = Channel::Connection { session: session.clone(), caller: Caller::local(), ended };
-    let endpoint = Endpoint::new(host.clone(), host.settings.view, channel);
+    let endpoint = Endpoint::new(host.clone(), view, channel);
     let serving = async {
         match serve_server(endpoint, transport).await {
             Ok(service) => service.waiting().await.map(drop).map_err(|error| ServeError::Connection(error.to_string())),
