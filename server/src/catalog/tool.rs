@@ -104,12 +104,17 @@ fn wire_tool(
     if let Some(output) = output {
         tool = tool.with_raw_output_schema(output.served.clone());
     }
-    if let Some(hint) = search_hint(manifest, spec) {
-        let mut meta = MetaObject::new();
-        meta.0.insert("anthropic/searchHint".to_owned(), json!(hint));
-        tool = tool.with_meta(meta);
+    let mut meta = MetaObject::new();
+    // For hosts, which sort and trace by it; what the model needs is in the name.
+    let mut plugin = json!({"name": manifest.name.as_str(), "version": manifest.version.to_string()});
+    if let (Some(category), Some(plugin)) = (&manifest.category, plugin.as_object_mut()) {
+        plugin.insert("category".to_owned(), json!(one_line(category, 100)));
     }
-    tool
+    meta.0.insert("pegboard/plugin".to_owned(), plugin);
+    if let Some(hint) = search_hint(manifest, spec) {
+        meta.0.insert("anthropic/searchHint".to_owned(), json!(hint));
+    }
+    tool.with_meta(meta)
 }
 
 /// Words for clients that search on their own. They read it in place of the description, so its first words come along.

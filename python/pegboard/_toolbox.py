@@ -1,0 +1,383 @@
+"""The toolbox: the tools of one engine, found and called. Safe for threads, event loops and forked processes.
+
+How requests reach the engine is `_links`, how it is begun `_engine`, LangChain's classes `langchain`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import _engine
+from ._errors import EngineError, NotReady, ToolboxClosed, UnknownTool, UnsupportedError, from_protocol, from_text
+from ._links import Link, SocketLink
+from ._results import Result, Tool, ToolList
+
+if TYPE_CHECKING:
+    import ssl
+
+    from langchain_core.tools import BaseTool
+    from typing_extensions import Self
+
+Path = str | os.PathLike[str]
+# Tools about tools, which a toolbox has as methods.
+_META_TOOLS = frozenset({"search_tools", "get_tool_details", "call_tool", "call_read_only_tool"})
+_AGAIN_SECONDS = 0.2
+_open: weakref.WeakSet[Toolbox] = weakref.WeakSet()
+
+
+class Toolbox:
+    """Tools of plugins, found by meaning and run in a sandbox.
+
+    `Toolbox(plugins="./plugins")` begins an engine of its own that ends with it; `Toolbox()` joins the user's engine, which all clients share
+    and which is begun when there is none; `Toolbox.connect(url)` reaches a remote one.
+
+    Args:
+        plugins: A plugin's folder, a folder of plugins, or several.
+        home: The folder of configuration, data and cache, instead of the user's own.
+        bundled: With the plugins that the program carries.
+        timeout: Seconds that a call may take unless it says otherwise; `None`: as long as the tool's own limit.
+        prepare: Seconds to wait while a plugin's environment is being made.
+
+    Raises:
+        EngineError: The engine could not be begun or joined.
+    """
+
+    def __init__(
+        self,
+        plugins: Path | Sequence[Path] | None = None,
+        *,
+        home: Path | None = None,
+        bundled: bool = True,
+        timeout: float | None = None,
+        prepare: float = 600.0,
+    ) -> None:
+        folders = [plugins] if isinstance(plugins, (str, os.PathLike)) else list(plugins or ())
+        self._owned: _engine.PrivateEngine | None = None
+        flags = _engine.shelf_flags(folders, home, bundled)
+        if folders:
+            self._owned = _engine.PrivateEngine(flags)
+            link = _socket_link(self._owned.socket, self._owned)
+        else:
+            link = _join(flags)
+        self._begin(link, timeout, prepare)
+
+    def _begin(self, link: Link, timeout: float | None, prepare: float) -> None:
+        self._link = link
+        self._timeout, self._prepare = timeout, prepare
+        self._closed = False
+        self._lock = threading.Lock()
+        self._cached: tuple[int, dict[str, Tool]] | None = None
+        _open.add(self)
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout: float | None = None,
+        prepare: float = 600.0,
+        context: ssl.SSLContext | None = None,
+    ) -> Self:
+        """A remote engine, by the address of its `/mcp`. `token` is a bearer token that its operator made.
+
+        Raises:
+            EngineError: The address is none, or nobody answers there.
+        """
+        from ._http import HttpLink
+
+        box = cls.__new__(cls)
+        box._owned = None
+        box._begin(HttpLink(url, token, context), timeout, prepare)
+        box._answer("", box._link.request("tools/list", {}, timeout or 30.0))
+        return box
+
+    def search(
+        self,
+        query: str,
+        limit: int = 5,
+        *,
+        plugin: str | None = None,
+        category: str | None = None,
+        capability: str | None = None,
+        read_only: bool | None = None,
+    ) -> ToolList:
+        """The tools that fit a task in plain words, best first; `limit` is 1 to 50.
+
+        Raises:
+            BadArguments: An empty query, or a limit out of range.
+        """
+        arguments = _search_arguments(query, limit, plugin, category, capability, read_only)
+        return self._found(query, self._request("search_tools", arguments, None))
+
+    async def asearch(
+        self,
+        query: str,
+        limit: int = 5,
+        *,
+        plugin: str | None = None,
+        category: str | None = None,
+        capability: str | None = None,
+        read_only: bool | None = None,
+    ) -> ToolList:
+        """As `search`."""
+        arguments = _search_arguments(query, limit, plugin, category, capability, read_only)
+        return self._found(query, await self._arequest("search_tools", arguments, None))
+
+    def call(self, name: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **more: Any) -> Result:
+        """Calls a tool with a mapping of arguments, keywords, or both.
+
+        Raises:
+            CallError: One class for each way a call can fail: `UnknownTool`, `BadArguments`, `Denied`, `ToolFailed`, `ToolCrashed`,
+                `ToolTimedOut`, `ToolOutOfMemory`, `BadOutput`, `NotReady`, `Unsupported`.
+            EngineGone: The engine ended meanwhile.
+            KeyboardInterrupt: Ctrl-C; the call was cancelled.
+        """
+        given = {**(arguments or {}), **more}
+        until = time.monotonic() + self._prepare
+        while True:
+            try:
+                return self._request(name, given, timeout or self._timeout)
+            except NotReady as error:
+                if error.code != "preparing" or time.monotonic() > until:
+                    raise
+            time.sleep(_AGAIN_SECONDS)
+
+    async def acall(
+        self, name: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **more: Any
+    ) -> Result:
+        """As `call`; cancelling the task cancels the call."""
+        import asyncio
+
+        given = {**(arguments or {}), **more}
+        until = time.monotonic() + self._prepare
+        while True:
+            try:
+                return await self._arequest(name, given, timeout or self._timeout)
+            except NotReady as error:
+                if error.code != "preparing" or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def tools(self) -> ToolList:
+        """Every tool that is served now."""
+        return ToolList(self._all().values())
+
+    async def atools(self) -> ToolList:
+        """As `tools`."""
+        import asyncio
+
+        return ToolList((await asyncio.to_thread(self._all)).values())
+
+    def tool(self, name: str) -> Tool:
+        """One tool by its name.
+
+        Raises:
+            UnknownTool: There is none.
+        """
+        tool = self._all().get(name)
+        if tool is None:
+            raise UnknownTool(f"unknown tool: {name}", tool=name, nearest=tuple(self.search(name, 3).names))
+        return tool
+
+    def get_tools(self, names: Iterable[str] | None = None, *, query: str | None = None, limit: int = 5) -> list[BaseTool]:
+        """LangChain tools: those with these names, those that fit a query, or all.
+
+        Raises:
+            ImportError: langchain-core is not installed.
+            UnknownTool: A name is none.
+        """
+        from .langchain import to_langchain
+
+        return [to_langchain(self, tool) for tool in self._chosen(names, query, limit)]
+
+    async def aget_tools(
+        self, names: Iterable[str] | None = None, *, query: str | None = None, limit: int = 5
+    ) -> list[BaseTool]:
+        """As `get_tools`."""
+        import asyncio
+
+        return await asyncio.to_thread(self.get_tools, names, query=query, limit=limit)
+
+    def validate(self, path: Path) -> dict[str, Any]:
+        """Checks a plugin's folder: manifest, files, schemas, examples; nothing of it runs. The report, with its warnings.
+
+        Raises:
+            InvalidManifest: There are errors.
+            EngineError: There is no plugin.
+        """
+        from ._manifests import validate
+
+        return validate(path)
+
+    def create(self, *_: Any, **__: Any) -> Any:
+        """Makes a plugin in the engine's store. Engines of this version can't.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError("this engine can't create plugins", hint="write a folder with a plugin.yaml and serve it")
+
+    def install(self, *_: Any, **__: Any) -> Any:
+        """Installs a plugin from an index. Engines of this version can't.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError("this engine can't install plugins", hint="give the plugin's folder to Toolbox(plugins=…)")
+
+    def close(self) -> None:
+        """Ends the connection, and the engine where it is this toolbox's own. Calls that run get `ToolboxClosed`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._link.close()
+        if self._owned is not None:
+            self._owned.stop()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        # An engine that nobody can reach any more is of no use to anybody.
+        if getattr(self, "_link", None) is not None and not self._closed:
+            self.close()
+
+    def _request(self, name: str, arguments: Mapping[str, Any], timeout: float | None) -> Result:
+        params = {"name": name, "arguments": dict(arguments)}
+        return _result(name, self._answer(name, self._link.request("tools/call", params, timeout)))
+
+    async def _arequest(self, name: str, arguments: Mapping[str, Any], timeout: float | None) -> Result:
+        params = {"name": name, "arguments": dict(arguments)}
+        return _result(name, self._answer(name, await self._link.arequest("tools/call", params, timeout)))
+
+    @staticmethod
+    def _answer(name: str, outcome: tuple[str, Any]) -> Any:
+        kind, value = outcome
+        if kind == "result":
+            return value
+        if kind == "error":
+            raise from_protocol(name, value)
+        raise EngineError(str(value))
+
+    def _all(self) -> dict[str, Tool]:
+        changes = self._link.changes
+        cached = self._cached
+        if cached is not None and cached[0] == changes and changes >= 0:
+            return cached[1]
+        tools: dict[str, Tool] = {}
+        cursor: str | None = None
+        while True:
+            page = self._answer("", self._link.request("tools/list", {"cursor": cursor} if cursor else {}, self._timeout))
+            entries: list[Any] = page.get("tools", [])
+            tools.update((tool.name, tool) for tool in map(Tool.from_wire, entries) if tool.name not in _META_TOOLS)
+            cursor = page.get("nextCursor")
+            if not cursor:
+                break
+        self._cached = (changes, tools)
+        return tools
+
+    def _found(self, query: str, result: Result) -> ToolList:
+        found: dict[str, Any] = result.structured or {}
+        known = self._cached[1] if self._cached is not None else {}
+        tools: list[Tool] = []
+        for entry in found.get("tools", []):
+            meta = known[entry["name"]].meta if entry["name"] in known else {}
+            tools.append(Tool.from_wire({"_meta": meta, **entry}))
+        return ToolList(tools, query=query, total=found.get("total"), mode=str(found.get("mode", "")))
+
+    def _chosen(self, names: Iterable[str] | None, query: str | None, limit: int) -> ToolList:
+        if names is not None:
+            return ToolList([self.tool(name) for name in ([names] if isinstance(names, str) else names)])
+        every = self._all()
+        if query is None:
+            return ToolList(every.values())
+        return ToolList([every.get(tool.name, tool) for tool in self.search(query, limit)], query=query)
+
+
+def _search_arguments(
+    query: str, limit: int, plugin: str | None, category: str | None, capability: str | None, read_only: bool | None
+) -> dict[str, Any]:
+    filters = {"plugin": plugin, "category": category, "capability": capability, "read_only": read_only}
+    filters = {key: value for key, value in filters.items() if value is not None}
+    return {"query": query, "limit": limit, **({"filters": filters} if filters else {})}
+
+
+def _result(name: str, value: Any) -> Result:
+    content: list[dict[str, Any]] = value.get("content") or []
+    result = Result(content, value.get("structuredContent"))
+    if value.get("isError"):
+        raise from_text(name, result.text)
+    return result
+
+
+def _join(flags: Sequence[str]) -> Link:
+    # An engine that was ending while it was asked for is gone a moment later: the next one is begun.
+    for _ in range(20):
+        try:
+            return _socket_link(_engine.join_shared(flags), None)
+        except EngineError as error:
+            last = error
+            if error.code != "engine_gone":
+                raise
+        time.sleep(0.05)
+    raise last
+
+
+def _socket_link(socket: str, owned: _engine.PrivateEngine | None) -> SocketLink:
+    try:
+        return SocketLink(socket, _engine.opening())
+    except BaseException:
+        if owned is not None:
+            owned.stop()
+        raise
+
+
+@atexit.register
+def _close_all() -> None:
+    # Threads that wait are told before the interpreter goes: one that came back to it later would be lost.
+    for box in list(_open):
+        try:
+            box.close()
+        except Exception:  # noqa: BLE001 - the others are to be closed whatever one does
+            pass
+
+
+def _after_fork() -> None:
+    for box in list(_open):
+        box._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage]
+        if isinstance(box._link, SocketLink):  # pyright: ignore[reportPrivateUsage]
+            box._link.after_fork()  # pyright: ignore[reportPrivateUsage]
+        if box._owned is not None:  # pyright: ignore[reportPrivateUsage]
+            box._owned.let_go()  # pyright: ignore[reportPrivateUsage]
+            box._owned = None  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+__all__ = ["Toolbox", "ToolboxClosed"]
