@@ -182,10 +182,12 @@ class Toolbox:
         Raises:
             UnknownTool: There is none.
         """
-        tool = self._all().get(name)
-        if tool is None:
-            raise UnknownTool(f"unknown tool: {name}", tool=name, nearest=tuple(self.search(name, 3).names))
-        return tool
+        every = self._all()
+        if name not in every:
+            from difflib import get_close_matches
+
+            raise UnknownTool(f"unknown tool: {name}", tool=name, nearest=tuple(get_close_matches(name, every, 3)))
+        return every[name]
 
     def get_tools(self, names: Iterable[str] | None = None, *, query: str | None = None, limit: int = 5) -> list[BaseTool]:
         """LangChain tools: those with these names, those that fit a query, or all.
@@ -338,15 +340,14 @@ def _result(name: str, value: Any) -> Result:
 
 def _join(flags: Sequence[str]) -> Link:
     # An engine that was ending while it was asked for is gone a moment later: the next one is begun.
-    for _ in range(20):
+    for again in range(20, -1, -1):
         try:
             return _socket_link(_engine.join_shared(flags), None)
         except EngineError as error:
-            last = error
-            if error.code != "engine_gone":
+            if error.code != "engine_gone" or not again:
                 raise
         time.sleep(0.05)
-    raise last
+    raise AssertionError("the last round returns or raises")
 
 
 def _socket_link(socket: str, owned: _engine.PrivateEngine | None) -> SocketLink:

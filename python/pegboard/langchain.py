@@ -5,6 +5,7 @@ Needs langchain-core; the middleware needs langchain. Choosing itself is `_selec
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -75,7 +76,10 @@ def to_langchain(box: Toolbox, tool: Tool) -> PegboardTool:
 def _content_and_artifact(result: Result) -> tuple[Any, dict[str, Any]]:
     artifact = {"structured": result.structured, "content": result.content}
     if all(block.get("type") == "text" for block in result.content):
-        return result.text, artifact
+        # What is no object is wrapped in one on the wire; a model reads the value itself.
+        value = result.value
+        wrapped = value is not result.structured and value is not None and not isinstance(value, str)
+        return (json.dumps(value, ensure_ascii=False) if wrapped else result.text), artifact
     return [_block(block) for block in result.content], artifact
 
 

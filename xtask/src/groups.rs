@@ -40,18 +40,20 @@ pub(crate) struct Group {
 }
 
 const WORKER: &str = "executors/python/worker/Cargo.toml";
+/// The Python package's workspace.
+pub(crate) const PYTHON: &str = "python/Cargo.toml";
 const MINUTE: u64 = 60;
 
 /// Every group.
 pub(crate) const GROUPS: &[Group] = &[
-    Group { name: "fmt", what: "rustfmt, both workspaces", needs: &[], run: fmt },
+    Group { name: "fmt", what: "rustfmt, all three workspaces", needs: &[], run: fmt },
     Group {
         name: "tidy",
         what: "the invariants of ARCHITECTURE.md, licences, bans, sources; cargo-deny besides, where it is installed",
         needs: &[],
         run: tidy_group,
     },
-    Group { name: "clippy", what: "clippy without a warning, both workspaces", needs: &[], run: clippy },
+    Group { name: "clippy", what: "clippy without a warning, all three workspaces", needs: &[], run: clippy },
     Group { name: "build", what: "the binary that the following groups use", needs: &[], run: build },
     Group {
         name: "rust",
@@ -90,12 +92,21 @@ pub(crate) const GROUPS: &[Group] = &[
         needs: &[Part::Node],
         run: conformance,
     },
+    Group {
+        name: "python",
+        what: "the Python package: its wheel in a fresh environment of each Python found among 3.10 to 3.13, LangChain's own suites, types",
+        needs: &[Part::Python("package")],
+        run: crate::python::group,
+    },
     Group { name: "soak", what: "plugin crashes against a running server", needs: &[], run: soak },
 ];
 
 fn fmt(checkout: &Checkout, _: &Options) -> Result<Outcome> {
-    let commands =
-        vec![checkout.cargo(&["fmt", "--all", "--check"]), checkout.cargo(&["fmt", "--manifest-path", WORKER, "--check"])];
+    let commands = vec![
+        checkout.cargo(&["fmt", "--all", "--check"]),
+        checkout.cargo(&["fmt", "--manifest-path", WORKER, "--check"]),
+        checkout.cargo(&["fmt", "--manifest-path", PYTHON, "--check"]),
+    ];
     run::all(&checkout.log("fmt"), Duration::from_secs(5 * MINUTE), commands)
 }
 
@@ -116,13 +127,17 @@ fn tidy_group(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     let check = |manifest: &str| {
         checkout.cargo(&["deny", "--offline", "--manifest-path", manifest, "check", "licenses", "bans", "sources"])
     };
-    run::all(&checkout.log("deny"), Duration::from_secs(5 * MINUTE), vec![check("Cargo.toml"), check(WORKER)])
+    run::all(&checkout.log("deny"), Duration::from_secs(5 * MINUTE), vec![check("Cargo.toml"), check(WORKER), check(PYTHON)])
 }
 
 fn clippy(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     let commands = vec![
         checkout.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
         worker(checkout, checkout.cargo(&["clippy", "--manifest-path", WORKER, "--locked", "--", "-D", "warnings"])),
+        crate::python::extension(
+            checkout,
+            checkout.cargo(&["clippy", "--manifest-path", PYTHON, "--locked", "--", "-D", "warnings"]),
+        ),
     ];
     run::all(&checkout.log("clippy"), Duration::from_secs(40 * MINUTE), commands)
 }
@@ -250,6 +265,6 @@ fn ours(checkout: &Checkout, name: &str) -> Command {
     command
 }
 
-fn binary(checkout: &Checkout) -> OsString {
+pub(crate) fn binary(checkout: &Checkout) -> OsString {
     checkout.target.join("debug/pegboard").into_os_string()
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod groups;
 mod parity;
+mod python;
 mod retrieval;
 mod run;
 mod test;
@@ -36,6 +37,7 @@ usage: cargo xtask COMMAND
                    the default encoder's table, made again; see index/train/README.md
   bench-search --model MINILM SET...
                    search beside FastMCP's, langgraph-bigtool's and reciprocal ranks: quality and time
+  wheel    the Python package with a release build of the program, in target/wheels
   soak [N]         N plugin crashes against a running server (release build; default 10,000)
 ";
 
@@ -61,6 +63,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "train" => retrieval::train(&checkout, rest),
         "bench-search" => retrieval::bench(&checkout, rest),
         "eval-parity" => parity::parity(&checkout, rest),
+        "wheel" => wheel(&checkout),
         "soak" => bench::soak(&checkout, rest.first().map(String::as_str).unwrap_or("10000")),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -83,6 +86,11 @@ fn test_options(arguments: &[String]) -> Result<groups::Options> {
         }
     }
     Ok(options)
+}
+
+fn wheel(checkout: &Checkout) -> Result<ExitCode> {
+    println!("{}", python::release_wheel(checkout)?.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tidy_alone(checkout: &Checkout) -> Result<ExitCode> {

@@ -118,6 +118,28 @@ fn make_python(checkout: &Checkout, name: &str) -> Result<bool> {
     })
 }
 
+/// An environment for one interpreter, from `tests/python/package.txt`; the folder.
+pub(crate) fn package_environment(checkout: &Checkout, interpreter: &Path, version: &str) -> Result<PathBuf> {
+    let requirements = requirements(checkout, "package")?;
+    let locked = fs::read_to_string(&requirements)?;
+    let home = checkout.work.join(format!("py-package-{version}"));
+    once(&home, &format!("{}\n{locked}", interpreter.display()), || {
+        let mut make = uv(checkout);
+        make.args(["venv", "--quiet", "--no-python-downloads", "--python"]).arg(interpreter).arg(&home);
+        succeed(checkout, "setup-package", make)?;
+        let mut install = uv(checkout);
+        install.args(["pip", "install", "--quiet", "--require-hashes", "--python"]).arg(home.join("bin/python"));
+        install.arg("-r").arg(&requirements);
+        succeed(checkout, "setup-package", install)
+    })?;
+    Ok(home)
+}
+
+/// uv, which `make` has set up before any environment.
+pub(crate) fn uv(checkout: &Checkout) -> std::process::Command {
+    checkout.command(checkout.work.join("uv/bin/uv"))
+}
+
 fn requirements(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     let places = ["tests/clients/python", "tests/python", "benches/python", "index/train"];
     let found = places.iter().map(|place| checkout.root.join(place).join(format!("{name}.txt"))).find(|path| path.exists());

@@ -10,8 +10,9 @@ use super::{Finding, Tree};
 
 /// Every member inherits the workspace's lints.
 pub(crate) fn lint_table(tree: &Tree) -> Vec<Finding> {
-    // What `pegboard init` writes belongs to its author.
-    let foreign = |path: &str| path.starts_with("executors/python/worker/") || path.starts_with("templates/");
+    // What `pegboard init` writes belongs to its author; the other two are workspaces of their own.
+    const FOREIGN: [&str; 3] = ["executors/python/worker/", "python/", "templates/"];
+    let foreign = |path: &str| FOREIGN.iter().any(|folder| path.starts_with(folder));
     let is_member = |path: &str| path.ends_with("/Cargo.toml") && !foreign(path);
     let manifests = tree.files.iter().filter(|file| is_member(&file.path));
     manifests

@@ -1,0 +1,42 @@
+"""A home of its own for the whole run, and a toolbox with a private engine over the plugins of these tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+os.environ.setdefault("PEGBOARD_LOG", "error")
+
+from pegboard import Toolbox  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that the engines of this run write; their sockets, too."""
+    home = tmp_path_factory.mktemp("home")
+    runtime = tmp_path_factory.mktemp("run")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    return home
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Path:
+    """The folder of plugins."""
+    return HERE / "plugins"
+
+
+@pytest.fixture
+def make(home: Path, plugins: Path) -> Callable[..., Toolbox]:
+    """Makes a toolbox."""
+    return lambda **options: Toolbox(plugins=plugins, home=home, bundled=False, **options)
+
+
+@pytest.fixture(scope="session")
+def box(home: Path, plugins: Path) -> Iterator[Toolbox]:
+    """One toolbox for all tests that do not end it."""
+    with Toolbox(plugins=plugins, home=home, bundled=False) as box:
+        yield box
