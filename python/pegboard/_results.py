@@ -106,9 +106,9 @@ class ToolList(Sequence[Tool]):
 
     def __init__(self, tools: Iterable[Tool], *, query: str = "", total: int | None = None, mode: str = "") -> None:
         self._tools = tuple(tools)
-        self.query = query
-        self.total = len(self._tools) if total is None else total
-        self.mode = mode
+        self.query: str = query
+        self.total: int = len(self._tools) if total is None else total
+        self.mode: str = mode
 
     @property
     def names(self) -> list[str]:

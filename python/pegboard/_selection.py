@@ -16,7 +16,7 @@ def tokens(tool: Tool) -> int:
     """About how many tokens a tool costs a prompt.
 
     >>> tokens(Tool("a__b", "Does b"))
-    20
+    15
     """
     return (len(tool.name) + len(tool.description) + len(json.dumps(tool.input_schema))) // _CHARACTERS_A_TOKEN + 4
 

@@ -6,7 +6,7 @@ Needs langchain-core; the middleware needs langchain. Choosing itself is `_selec
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -100,7 +100,7 @@ def _block(block: dict[str, Any]) -> dict[str, Any]:
 class PegboardToolkit(BaseToolkit):
     """The tools of a toolbox: those with these names, those that fit a query, or all."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     box: Toolbox
     names: list[str] | None = None
@@ -115,7 +115,7 @@ class PegboardToolkit(BaseToolkit):
 class PegboardRetriever(BaseRetriever):
     """Finds tools: a document each, the description as its text, name, score, plugin and schema as its metadata."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     box: Toolbox
     k: int = Field(default=5, ge=1, le=50)

@@ -36,7 +36,7 @@ pub(crate) fn group(checkout: &Checkout, _: &Options) -> Result<Outcome> {
         commands.push(install);
         commands.push(in_environment(checkout, &home, &["-m", "pytest", "-q", "-p", "no:cacheprovider", "."]));
         if version == newest {
-            commands.push(in_environment(checkout, &home, &["-m", "pyright", "--verifytypes", "pegboard", "--ignoreexternal"]));
+            commands.push(types(checkout, &home)?);
         }
     }
     let versions: Vec<&str> = found.iter().map(|(version, _)| *version).collect();
@@ -101,6 +101,18 @@ fn in_environment(checkout: &Checkout, home: &Path, arguments: &[&str]) -> Comma
     let mut command = checkout.command(home.join("bin/python"));
     command.arg("-B").args(arguments).current_dir(checkout.root.join("python/tests")).env_remove("PEGBOARD_BIN");
     command
+}
+
+/// Whether the types of all that is public are known. pyright looks for the environment on the path, and does not follow links on the way.
+fn types(checkout: &Checkout, home: &Path) -> Result<Command> {
+    let home = home.canonicalize()?;
+    let mut path = home.join("bin").into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut command = checkout.command(home.join("bin/pyright"));
+    command.args(["--verifytypes", "pegboard", "--ignoreexternal"]).current_dir(&checkout.work);
+    command.env("PATH", path).env("VIRTUAL_ENV", &home);
+    Ok(command)
 }
 
 /// An interpreter of a version that starts: on the path, or where pyenv keeps those that are not chosen now.

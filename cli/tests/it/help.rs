@@ -3,7 +3,12 @@
 use crate::run::Home;
 
 const COMMANDS: [&[&str]; 52] = [
+const COMMANDS: [&[&str]; 0] = [
     &["serve"],
+    &["engine"],
+    &["engine", "start"],
+    &["engine", "stop"],
+    &["engine", "status"],
     &["list"],
     &["info"],
     &["call"],
