@@ -4,6 +4,7 @@ use crate::run::Home;
 
 const COMMANDS: [&[&str]; 52] = [
 const COMMANDS: [&[&str]; 0] = [
+const COMMANDS: [&[&str]; 44] = [
     &["serve"],
     &["engine"],
     &["engine", "start"],
