@@ -2,9 +2,7 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 52] = [
-const COMMANDS: [&[&str]; 0] = [
-const COMMANDS: [&[&str]; 44] = [
+const COMMANDS: [&[&str]; 56] = [
     &["serve"],
     &["engine"],
     &["engine", "start"],

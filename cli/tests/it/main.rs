@@ -9,8 +9,8 @@
 
 mod client_config;
 mod config;
-mod eval;
 mod engine;
+mod eval;
 mod grants;
 mod help;
 mod import;
