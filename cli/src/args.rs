@@ -22,7 +22,7 @@ use crate::commands;
     after_long_help = "Exit codes:\n  0 done · 1 the tool failed · 2 usage or configuration · 3 invalid manifest or package · 4 denied · 5 not found\n  \
                        6 sandbox level or engine not available · 7 unsigned · 8 unknown key · 9 tampered · 10 expired · 11 internal\n\n\
                        Files:\n  \
-                       $XDG_CONFIG_HOME/pegboard  pegboard.toml, grants.yaml, tokens.yaml, secrets/, config/\n  \
+                       $XDG_CONFIG_HOME/pegboard  pegboard.toml, grants.yaml, tokens.yaml, trust.yaml, secrets/, config/\n  \
                        $XDG_DATA_HOME/pegboard    installed plugins, models\n  \
                        $XDG_CACHE_HOME/pegboard   virtual environments, indexes; may be deleted\n\n\
                        A flag wins over its environment variable, which wins over pegboard.toml.",
@@ -98,6 +98,11 @@ pub(crate) enum Command {
     Import(commands::import::Import),
     ImportConfig(commands::import_config::ImportConfig),
     Validate(commands::validate::Validate),
+    Package(commands::package::Package),
+    Keygen(commands::keygen::Keygen),
+    Sign(commands::sign::Sign),
+    Verify(commands::verify::Verify),
+    Trust(commands::trust::Trust),
     Schema(commands::schema::Schema),
     Grant(commands::grant::Grant),
     Revoke(commands::revoke::Revoke),

@@ -20,16 +20,12 @@ pub(crate) enum Exit {
     /// The sandbox level or engine is not available on this machine.
     Unavailable,
     /// The package is not signed.
-    #[allow(dead_code, reason = "part of the published table; packages come with the registry")]
     Unsigned,
     /// The package is signed by a key that is not trusted.
-    #[allow(dead_code, reason = "part of the published table; packages come with the registry")]
     UnknownKey,
     /// The package was changed after signing.
-    #[allow(dead_code, reason = "part of the published table; packages come with the registry")]
     Tampered,
     /// The signature or metadata is too old.
-    #[allow(dead_code, reason = "part of the published table; packages come with the registry")]
     Expired,
     /// Our own fault, or the machine's.
     Internal,

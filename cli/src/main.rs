@@ -56,11 +56,14 @@ fn finish(cli: &Cli) -> ExitCode {
 
 fn run(cli: &Cli, output: &Output) -> Outcome {
     let global = &cli.global;
-    // These four need no folder of ours, so a broken pegboard.toml does not stop them.
+    // These need no folder of ours, so a broken pegboard.toml does not stop them.
     match &cli.command {
         Command::Validate(command) => return command.run(output),
         Command::Schema(command) => return command.run(output),
         Command::Init(command) => return command.run(output),
+        Command::Package(command) => return command.run(output),
+        Command::Keygen(command) => return command.run(output),
+        Command::Sign(command) => return command.run(output),
         Command::Completions(command) => return command.run(output),
         _ => {}
     }
@@ -90,7 +93,10 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Container(command) => command.run(&settings, output),
         Command::Doctor(command) => command.run(&settings, output),
         Command::ClientConfig(command) => command.run(&settings, global, output),
+        Command::Verify(command) => command.run(&settings, output),
+        Command::Trust(command) => command.run(&settings, output),
         Command::Validate(_) | Command::Schema(_) | Command::Init(_) | Command::Completions(_) => Ok(()),
+        Command::Package(_) | Command::Keygen(_) | Command::Sign(_) => Ok(()),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Validate {
 }
 
 /// What was found in one folder.
-struct Report {
+pub(super) struct Report {
     file: PathBuf,
     text: String,
     manifest: Option<Manifest>,
@@ -114,7 +114,8 @@ fn manifests(path: &Path) -> Outcome<Result<Vec<PathBuf>, &'static str>> {
     Ok(if found.is_empty() { Err("no plugin.yaml in it or its folders") } else { Ok(found) })
 }
 
-fn check(file: &Path) -> Outcome<Report> {
+/// Checks one manifest and the folder it is in.
+pub(super) fn check(file: &Path) -> Outcome<Report> {
     let bytes = read_capped(file).map_err(|error| Failure::file("read", file, &error))?;
     let name = file.display().to_string();
     let text = match String::from_utf8(bytes) {
@@ -145,11 +146,11 @@ fn read_capped(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 impl Report {
-    fn count(&self, severity: Severity) -> usize {
+    pub(super) fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|(found, _)| *found == severity).count()
     }
 
-    fn document(&self) -> Value {
+    pub(super) fn document(&self) -> Value {
         let of = |severity| {
             self.findings.iter().filter(|(found, _)| *found == severity).map(|(_, finding)| finding).collect::<Vec<_>>()
         };
@@ -163,7 +164,7 @@ impl Report {
         })
     }
 
-    fn render(&self, output: &Output) -> String {
+    pub(super) fn render(&self, output: &Output) -> String {
         let mut text: String =
             self.findings.iter().map(|(severity, finding)| render(output, *severity, finding, &self.text)).collect();
         if let Some(manifest) = &self.manifest

@@ -11,6 +11,7 @@ pub(crate) mod learning;
 pub(crate) mod reserved;
 pub(crate) mod secrets;
 pub(crate) mod tokens;
+pub(crate) mod trust;
 
 use std::{
     fs::{self, File, OpenOptions},

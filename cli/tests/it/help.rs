@@ -2,7 +2,7 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 56] = [
+const COMMANDS: [&[&str]; 64] = [
     &["serve"],
     &["engine"],
     &["engine", "start"],
@@ -29,6 +29,14 @@ const COMMANDS: [&[&str]; 56] = [
     &["import"],
     &["import-config"],
     &["validate"],
+    &["package"],
+    &["keygen"],
+    &["sign"],
+    &["verify"],
+    &["trust"],
+    &["trust", "add"],
+    &["trust", "list"],
+    &["trust", "remove"],
     &["schema"],
     &["grant"],
     &["revoke"],

@@ -18,6 +18,7 @@ mod import_config;
 mod json;
 mod learn;
 mod models;
+mod packages;
 mod run;
 mod secrets;
 mod serve;

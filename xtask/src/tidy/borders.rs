@@ -55,6 +55,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["pegboard-server", "pegboard-benches"]),
     ("clap", &["pegboard"]),
     ("landlock", &["pegboard-sandbox"]),
+    // A package is packed, unpacked, signed and verified in one place.
+    ("flate2", &["pegboard-registry"]),
+    ("ring", &["pegboard-registry"]),
     ("tantivy", &["pegboard-index"]),
     ("bollard", &["pegboard-executor-container"]),
     (
