@@ -2,10 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use pegboard_tests::processes::wait_until;
 use pegboard_tests::server::{Home, binary};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -37,6 +40,12 @@ fn answered(home: &Home, arguments: &[&str], answer: &str) -> Result<(ExitStatus
     }
     person.write_all(answer.as_bytes())?;
     Ok((child.wait()?, asked))
+}
+
+/// Whether a terminal keeps what is typed to itself.
+fn shows_nothing(terminal: &Path) -> bool {
+    let said = Command::new("stty").arg("-F").arg(terminal).arg("-a").output();
+    said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).split_whitespace().any(|word| word == "-echo"))
 }
 
 fn granted(home: &Home) -> Result<bool> {
@@ -94,6 +103,7 @@ fn an_input_of_a_clients_configuration_is_asked_for_on_the_terminal() -> Result<
     let file = folder.join("mcp.json");
     fs::write(&file, entry.to_string())?;
     let (mut person, program) = terminal()?;
+    let terminal_name = fs::read_link(format!("/proc/self/fd/{}", program.as_raw_fd()))?;
     // The answer is read from the terminal of the process, which only a session of its own can have.
     let mut command = Command::new("setsid");
     command.args(["--ctty", "--wait"]).arg(binary()?).arg("import-config").arg(&file).args(["--yes"]).args(home.arguments());
@@ -107,6 +117,8 @@ fn an_input_of_a_clients_configuration_is_asked_for_on_the_terminal() -> Result<
         ensure!(got > 0, "no question: {shown}");
         shown.push_str(&String::from_utf8_lossy(&space[..got]));
     }
+    // A person needs longer than the program to turn the echo off.
+    ensure!(wait_until(Duration::from_secs(20), || shows_nothing(&terminal_name)), "the terminal still shows what is typed");
     person.write_all(b"under-the-mat\n")?;
     // A terminal whose other end is closed fails to be read: that is its end.
     while let Ok(got @ 1..) = person.read(&mut space) {

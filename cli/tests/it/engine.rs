@@ -160,7 +160,8 @@ fn another_version_is_not_joined() {
     let socket = board.socket();
     let ask = |line: &str| {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        writeln!(stream, "{line}").unwrap();
+        // In one piece: it may close after the first line.
+        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
         let mut reader = BufReader::new(stream);
         let mut answer = String::new();
         reader.read_line(&mut answer).unwrap();
