@@ -190,7 +190,10 @@ impl Host {
     fn search_now(&self, request: &SearchRequest) -> SearchReply {
         let catalog = self.catalog();
         let lets = |tool: &ServedTool| request.caller.covers(tool.name.as_str()) && request.filters.lets(tool);
-        let accept = |name: &str| catalog.tool(name).is_some_and(|tool| lets(tool));
+        // The index asks about a thousand tools and more: who may see everything and filters nothing needs no look at each. What the index
+        // still holds and the catalog does not is left out below.
+        let open = !request.caller.is_limited() && request.filters == Filters::default();
+        let accept = |name: &str| open || catalog.tool(name).is_some_and(|tool| lets(tool));
         let mut end = request.query.len().min(MAX_QUERY_BYTES);
         while !request.query.is_char_boundary(end) {
             end -= 1;
@@ -213,7 +216,7 @@ impl Host {
             }
         }
         let tools: Vec<FoundTool> = distinct.into_iter().map(|(_, found)| found).collect();
-        let total = catalog.tools.iter().filter(|tool| lets(tool)).count();
+        let total = if open { catalog.tools.len() } else { catalog.tools.iter().filter(|tool| lets(tool)).count() };
         let offered = || tools.iter().flat_map(|tool| std::iter::once(&tool.name).chain(&tool.also)).cloned().collect();
         let search_id =
             if self.learns_from(&request.caller) { self.learning.issue(&index, query, offered(), &request.caller) } else { None };
