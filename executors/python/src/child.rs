@@ -31,6 +31,8 @@ const LOG_KEPT: usize = 64 * 1024;
 const LOG_LIMIT: usize = 64 * 1024 * 1024;
 /// Bytes read from a log at once.
 const LOG_PIECE: usize = 16 * 1024;
+/// How far the CPU time that is told may lie below the limit that ended a process, in microseconds.
+const CPU_TICKS: u64 = 50_000;
 /// How long to wait for the zygote's word on how a child ended.
 const EXIT_WORD: Duration = Duration::from_millis(500);
 
@@ -327,7 +329,8 @@ impl Child {
             return ToolFailure::new(FailureKind::Crashed, "the tool's process closed its connection without a result");
         };
         let signal = exit.status & 0x7f;
-        if signal == libc::SIGKILL && exit.cpu_us / 1_000_000 >= limits.cpu_seconds {
+        // The kernel counts the limit in its own ticks, and tells the time used a little shorter than what it ended the process for.
+        if signal == libc::SIGKILL && exit.cpu_us + CPU_TICKS >= limits.cpu_seconds.saturating_mul(1_000_000) {
             return ToolFailure::new(
                 FailureKind::TimedOut,
                 format!("the call used its {} s of CPU time and was ended", limits.cpu_seconds),
