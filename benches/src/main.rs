@@ -7,6 +7,7 @@
 mod catalogue;
 mod figures;
 mod lean;
+mod package;
 mod packages;
 mod rows;
 mod upstream;
@@ -25,17 +26,22 @@ use crate::figures::Row;
 /// What the rows start and where they write.
 pub(crate) struct Bench {
     pegboard: PathBuf,
+    /// The interpreter of the environment with the Python package and its peers; for the rows of the package.
+    pub(crate) package: Option<PathBuf>,
+    /// The wheel of the package, and what starts it.
+    pub(crate) wheel: Option<PathBuf>,
+    pub(crate) uv: Option<PathBuf>,
     /// The bare echo on the same protocol library.
     pub(crate) echo: PathBuf,
-    python: PathBuf,
-    peer: PathBuf,
+    pub(crate) python: PathBuf,
+    pub(crate) peer: PathBuf,
     /// Fixture plugins of this folder.
     pub(crate) plugins: PathBuf,
     /// The list of packages.
     pub(crate) packages: PathBuf,
     /// For generated catalogues and results.
     pub(crate) work: PathBuf,
-    home: PathBuf,
+    pub(crate) home: PathBuf,
 }
 
 impl Bench {
@@ -79,6 +85,11 @@ const ROWS: &[(&str, Measure)] = &[
     ("prompt", rows::prompt_row),
     ("upstream", upstream::call_row),
     ("upstream-start", upstream::start_row),
+    ("py-import", package::import_row),
+    ("py-search", package::search_row),
+    ("py-call", package::call_row),
+    ("py-threads", package::threads_row),
+    ("py-uvx", package::uvx_row),
 ];
 
 fn main() -> ExitCode {
@@ -101,6 +112,9 @@ fn run() -> Result<()> {
     let home = work.join("home");
     let bench = Bench {
         pegboard: flag("--pegboard")?,
+        package: flag("--package").ok(),
+        wheel: flag("--wheel").ok(),
+        uv: flag("--uv").ok(),
         echo: flag("--echo")?,
         python: flag("--fastmcp")?,
         peer: here.join("python/fastmcp_peer.py"),

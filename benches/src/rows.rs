@@ -18,12 +18,13 @@ use crate::web::{Web, call_request};
 
 const ROUNDS: usize = 3;
 
-fn call(tool: &str) -> Value {
+/// A call of an echo.
+pub(crate) fn call(tool: &str) -> Value {
     json!({"name": tool, "arguments": {"text": "a line of text that is echoed"}})
 }
 
 /// A server of ours with one of the plugins of this folder, warm.
-fn ours(bench: &Bench, plugin: &str) -> Result<Lean> {
+pub(crate) fn ours(bench: &Bench, plugin: &str) -> Result<Lean> {
     let mut lean = Lean::connect(&mut bench.serve(&bench.plugins.join(plugin), &[]))?;
     let tool = format!("{plugin}__echo");
     for _ in 0..50 {
@@ -274,7 +275,7 @@ pub(crate) fn prompt_row(bench: &Bench) -> Result<Row> {
 }
 
 /// A generated catalogue: the folder for us and the file for the peer.
-fn thousand(bench: &Bench, plugins: usize, each: usize) -> Result<(std::path::PathBuf, String)> {
+pub(crate) fn thousand(bench: &Bench, plugins: usize, each: usize) -> Result<(std::path::PathBuf, String)> {
     let home = bench.work.join(format!("catalogue-{plugins}x{each}"));
     let (folder, file) = (home.join("plugins"), home.join("catalogue.json"));
     if !file.exists() {

@@ -26,6 +26,7 @@ from ._errors import (
     Unsupported,
     UnsupportedError,
 )
+from ._evaluation import evaluate
 from ._manifests import check_manifest, manifest_schema, validate
 from ._results import Result, Tool, ToolList, provider_name
 from ._toolbox import Toolbox
@@ -55,6 +56,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "check_manifest",
+    "evaluate",
     "manifest_schema",
     "provider_name",
     "validate",

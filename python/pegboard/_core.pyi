@@ -7,6 +7,9 @@ __version__: str
 class Gone(Exception):
     """There is no connection any more; the request may or may not have been carried out."""
 
+class Stranger(Exception):
+    """What listens there belongs to another user, or takes this one for another."""
+
 class TimedOut(Exception):
     """No answer within the time; the request was cancelled."""
 

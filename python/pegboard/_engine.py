@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
-from ._errors import EngineError
+from ._errors import EngineError, readable
 
 _START_SECONDS = 90.0
 _END_SECONDS = 15.0
@@ -59,13 +59,24 @@ def shelf_flags(plugins: Sequence[str | os.PathLike[str]], home: str | os.PathLi
 
 def run(arguments: Sequence[str], timeout: float | None = None) -> tuple[int, dict[str, Any]]:
     """One command of the program with `--json`: its exit code and its document."""
-    done = subprocess.run([program(), *arguments, "--json"], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+    flags = [] if "--json" in arguments else ["--json"]
+    done = subprocess.run([program(), *arguments, *flags], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
     try:
         document = json.loads(done.stdout)
     except ValueError:
         text = done.stderr.decode(errors="replace").strip()
-        raise EngineError(f"`pegboard {arguments[0]}` said nothing readable: {text[-500:]}") from None
+        raise EngineError(f"`pegboard {arguments[0]}` said nothing readable: {readable(text[-500:])}") from None
     return done.returncode, document
+
+
+def standing(name: str, flags: Sequence[str]) -> str:
+    """What the program says of a plugin: its state, and what is missing."""
+    _, document = run(["list", *flags], timeout=_START_SECONDS)
+    for plugin in document.get("plugins", []):
+        if plugin.get("name") == name:
+            reasons = "; ".join(str(reason.get("message", reason) if isinstance(reason, dict) else reason) for reason in plugin["reasons"])
+            return readable(f"it is {plugin.get('state')}" + (f": {reasons}" if reasons else ""), 2_000)
+    return "the engine does not see it"
 
 
 def failure(document: dict[str, Any]) -> EngineError:

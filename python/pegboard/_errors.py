@@ -49,7 +49,7 @@ class ToolboxClosed(EngineError):
 
 
 class ProtocolError(EngineError):
-    """The other side does not speak the protocol as it should."""
+    """The other side does not speak the protocol as it should, or says more than an answer may have."""
 
     code = "protocol"
 
@@ -74,6 +74,8 @@ class CallError(PegboardError):
     """A call that gave no result. `tool` is its name."""
 
     code = "internal"
+    others: ClassVar[tuple[str, ...]] = ()
+    """Codes beside `code` that are this class."""
 
     def __init__(self, message: str, *, tool: str = "", hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message, hint=hint, code=code)
@@ -113,6 +115,7 @@ class ToolCrashed(CallError):
     """The tool's process died, or the plugin cannot be loaded."""
 
     code = "crashed"
+    others = ("load_failed",)
     retryable = True
 
 
@@ -133,12 +136,14 @@ class BadOutput(CallError):
     """The result is too large, can't be encoded, or does not fit the tool's output schema."""
 
     code = "bad_output"
+    others = ("output_too_large",)
 
 
 class NotReady(CallError):
     """The plugin is being prepared, is overloaded, or is tried again later."""
 
     code = "unavailable"
+    others = ("preparing", "overloaded")
     retryable = True
 
 
@@ -148,23 +153,24 @@ class Unsupported(CallError, UnsupportedError):
     code = "unsupported"
 
 
-_CLASSES: Mapping[str, type[CallError]] = {
-    "bad_arguments": BadArguments,
-    "denied": Denied,
-    "bad_session": CallError,
-    "raised": ToolFailed,
-    "crashed": ToolCrashed,
-    "load_failed": ToolCrashed,
-    "timed_out": ToolTimedOut,
-    "out_of_memory": ToolOutOfMemory,
-    "cancelled": CallError,
-    "output_too_large": BadOutput,
-    "bad_output": BadOutput,
-    "preparing": NotReady,
-    "unavailable": NotReady,
-    "overloaded": NotReady,
-    "unsupported": Unsupported,
-}
+def _by_code() -> Mapping[str, type[CallError]]:
+    kinds = (BadArguments, Denied, ToolFailed, ToolCrashed, ToolTimedOut, ToolOutOfMemory, BadOutput, NotReady, Unsupported)
+    # Calls end with these two as well, and nobody needs a class for them.
+    plain = dict.fromkeys(("bad_session", "cancelled"), CallError)
+    return plain | {code: kind for kind in kinds for code in (kind.code, *kind.others)}
+
+
+_BY_CODE = _by_code()
+_LONGEST = 16_000
+
+
+def readable(text: object, longest: int = _LONGEST) -> str:
+    """What another program said, so that it can be shown: of bounded length, and nothing in it that a terminal obeys.
+
+    >>> readable("it" + chr(27) + "[2J broke")
+    'it?[2J broke'
+    """
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in str(text)[:longest])
 
 
 def from_text(tool: str, text: str) -> CallError:
@@ -175,21 +181,24 @@ def from_text(tool: str, text: str) -> CallError:
     ('Denied', 'denied', 'ask the operator')
     """
     body, _, hint = text.rpartition("\nhint: ") if "\nhint: " in text else (text, "", "")
+    body, hint = readable(body), readable(hint, 2_000)
     word, colon, rest = body.partition(":")
-    if not colon or word not in _CLASSES:
+    if not colon or word not in _BY_CODE:
         # A fault of the server itself, or a tool of a remote server that has no codes.
         code = "internal" if word.startswith("internal") else "raised"
         return (CallError if code == "internal" else ToolFailed)(body.strip(), tool=tool, hint=hint or None, code=code)
-    return _CLASSES[word](rest.strip(), tool=tool, hint=hint or None, code=word)
+    return _BY_CODE[word](rest.strip(), tool=tool, hint=hint or None, code=word)
 
 
 def from_protocol(tool: str, error: Any) -> PegboardError:
     """The exception of a JSON-RPC error."""
     fields: Mapping[str, Any] = error if isinstance(error, Mapping) else {}
     data: Mapping[str, Any] = fields["data"] if isinstance(fields.get("data"), Mapping) else {}
-    message, code = str(fields.get("message", "an error without a message")), data.get("code")
+    message = readable(fields.get("message", "an error without a message"))
+    code = readable(data["code"], 60) if "code" in data else None
+    nearest = data.get("nearest")
     if code == "unknown_tool" or (fields.get("code") == -32602 and message.lower().startswith("unknown tool")):
-        return UnknownTool(message, tool=tool, nearest=tuple(map(str, data.get("nearest", ()))))
+        return UnknownTool(message, tool=tool, nearest=tuple(readable(name, 200) for name in nearest[:10]) if isinstance(nearest, list) else ())
     if fields.get("code") in (-32602, -32600):
-        return CallError(message, tool=tool, code=str(code or "invalid_params"))
-    return ProtocolError(message, code=str(code) if code else None)
+        return CallError(message, tool=tool, code=code or "invalid_params")
+    return ProtocolError(message, code=code)

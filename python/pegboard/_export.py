@@ -10,7 +10,6 @@ import ast
 import importlib
 import importlib.metadata
 import inspect
-import json
 import os
 import re
 import shutil
@@ -18,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import _core
-from ._errors import InvalidManifest, PegboardError
+from ._create import manifest_text
+from ._errors import PegboardError
 
 _MAX_FILES = 500
 _MAX_BYTES = 20 << 20
@@ -45,9 +44,6 @@ def export(target: str, output: str | os.PathLike[str], *, name: str | None = No
     folder.mkdir(parents=True, exist_ok=True)
     dependencies = _bring(module_name, folder)
     manifest = _manifest(plugin, served, description, schema, dependencies)
-    problems = _core.check_manifest(manifest)
-    if problems:
-        raise InvalidManifest(f"the manifest of `{target}` would have errors: {problems[0]['message']}", problems)
     (folder / "plugin.yaml").write_text(manifest, encoding="utf-8")
     (folder / "main.py").write_text(_code(module_name, attribute), encoding="utf-8")
     return folder
@@ -129,24 +125,23 @@ def _imports(source: Path) -> set[str]:
 
 
 def _manifest(plugin: str, tool: str, description: str, schema: dict[str, Any], needs: list[tuple[str, str]]) -> str:
-    # JSON is YAML: every value is written so that nothing in it can be read as anything else.
-    first = description.splitlines()[0]
-    lines = [
-        f"name: {plugin}",
-        "version: 0.1.0",
-        f"description: {json.dumps(first[:200])}",
-        "mcps:",
-        f"  - name: {tool}",
-        f"    description: {json.dumps(description[:2000])}",
-        "    module_path: main",
-        "    class_name: Exported",
-        f"    args_schema: {json.dumps(schema)}",
-        "dependencies:",
-        *(f"  - {{name: {name}, version: {json.dumps('==' + version)}, source: pypi}}" for name, version in needs),
-        f"python_requires: \">={sys.version_info[0]}.{max(10, min(sys.version_info[1], 10))}\"",
-        "",
-    ]
-    return "\n".join(lines)
+    fields = {
+        "name": plugin,
+        "version": "0.1.0",
+        "description": description.splitlines()[0][:200],
+        "mcps": [
+            {
+                "name": tool,
+                "description": description[:2000],
+                "module_path": "main",
+                "class_name": "Exported",
+                "args_schema": schema,
+            }
+        ],
+        "dependencies": [{"name": name, "version": f"=={version}", "source": "pypi"} for name, version in needs],
+        "python_requires": ">=3.10",
+    }
+    return manifest_text(fields)
 
 
 def _code(module: str, attribute: str) -> str:

@@ -32,7 +32,11 @@ class Link(Protocol):
 
     @property
     def changes(self) -> int:
-        """How often the list of tools is known to have changed; -1 where nobody tells."""
+        """A number that is another one when the list of tools may have changed."""
+        ...
+
+    def after_fork(self) -> None:
+        """In the child of a fork: what the parent uses is let go of, untouched."""
         ...
 
     def close(self) -> None:
@@ -89,6 +93,8 @@ class SocketLink:
             return _core.Connection.open(self._socket, self._opening)
         except _core.Gone as error:
             raise EngineGone(str(error)) from None
+        except _core.Stranger as error:
+            raise EngineError(str(error), hint="an engine serves its own user only", code="engine.peer") from None
 
     def after_fork(self) -> None:
         """In the child of a fork: nothing of the parent's is touched, not even to free it."""

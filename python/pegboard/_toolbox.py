@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import atexit
 import os
+import pathlib
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _engine
-from ._errors import EngineError, NotReady, ToolboxClosed, UnknownTool, UnsupportedError, from_protocol, from_text
+from ._errors import EngineError, NotReady, ToolboxClosed, UnknownTool, UnsupportedError, from_protocol
 from ._links import Link, SocketLink
 from ._results import Result, Tool, ToolList
+from ._wire import every_tool, found, result
 
 if TYPE_CHECKING:
     import ssl
@@ -26,9 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Path = str | os.PathLike[str]
-# Tools about tools, which a toolbox has as methods.
-_META_TOOLS = frozenset({"search_tools", "get_tool_details", "call_tool", "call_read_only_tool"})
 _AGAIN_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
 _open: weakref.WeakSet[Toolbox] = weakref.WeakSet()
 
 
@@ -67,11 +68,16 @@ class Toolbox:
         else:
             link = _join(flags)
         self._begin(link, timeout, prepare)
+        # A plugin's own folder is no place for another plugin.
+        shelves = [place for place in map(pathlib.Path, folders) if not (place / "plugin.yaml").exists()]
+        self._shelf, self._flags = (shelves[0] if shelves else None), flags
 
     def _begin(self, link: Link, timeout: float | None, prepare: float) -> None:
         self._link = link
         self._timeout, self._prepare = timeout, prepare
         self._closed = False
+        self._shelf: pathlib.Path | None = None
+        self._flags: list[str] = []
         self._lock = threading.Lock()
         self._cached: tuple[int, dict[str, Tool]] | None = None
         _open.add(self)
@@ -219,13 +225,65 @@ class Toolbox:
 
         return validate(path)
 
-    def create(self, *_: Any, **__: Any) -> Any:
-        """Makes a plugin in the engine's store. Engines of this version can't.
+    def create(
+        self,
+        name: str,
+        /,
+        *functions: Callable[..., Any],
+        code: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        manifest: Mapping[str, Any] | None = None,
+        wait: float = 10.0,
+    ) -> ToolList:
+        """Makes a plugin in this toolbox's folder of plugins and waits until it is served: its tools.
+
+        Of functions: each is a tool, with its docstring as description and its annotations as schema; what they use of their own modules comes
+        along. Or of `code` and `tools`, which are entries of `mcps`. It runs in the sandbox and has no power until the operator grants one.
+
+        Args:
+            name: The plugin's name, and its folder's.
+            functions: Functions that stand at the top of a module.
+            code: The text of main.py.
+            tools: Name, description, `function` or `class_name`, and what else `mcps` takes, for each tool of `code`.
+            manifest: Other fields of plugin.yaml, such as `description`, `dependencies` or `permissions`.
+            wait: Seconds to wait for it.
 
         Raises:
-            UnsupportedError: Always.
+            UnsupportedError: The toolbox has no folder of plugins of its own.
+            InvalidManifest: The fields do not make a manifest. Nothing was written.
+            PegboardError: There is such a plugin, or a function does not stand by itself. Nothing was written.
+            NotReady: It was written and is not served in time, because a power is missing or its packages are being installed.
         """
-        raise UnsupportedError("this engine can't create plugins", hint="write a folder with a plugin.yaml and serve it")
+        from ._create import plugin_files, write_plugin
+
+        if self._shelf is None:
+            raise UnsupportedError(
+                "this toolbox can't create plugins", hint="one that was made with Toolbox(plugins=FOLDER) can, in that folder"
+            )
+        files = plugin_files(name, functions, code, tools, manifest or {})
+        folder = write_plugin(self._shelf, name, files)
+        wanted = [f"{name}__{tool.__name__}" for tool in functions] or [f"{name}__{tool['name']}" for tool in tools or ()]
+        until = time.monotonic() + wait
+        while not set(wanted) <= (every := self._all()).keys():
+            if time.monotonic() > until:
+                raise NotReady(f"`{folder}` is written, and not served yet: {_engine.standing(name, self._flags)}")
+            time.sleep(_LOOK_SECONDS)
+        return ToolList(every[tool] for tool in wanted)
+
+    async def acreate(
+        self,
+        name: str,
+        /,
+        *functions: Callable[..., Any],
+        code: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        manifest: Mapping[str, Any] | None = None,
+        wait: float = 10.0,
+    ) -> ToolList:
+        """As `create`."""
+        import asyncio
+
+        return await asyncio.to_thread(self.create, name, *functions, code=code, tools=tools, manifest=manifest, wait=wait)
 
     def install(self, *_: Any, **__: Any) -> Any:
         """Installs a plugin from an index. Engines of this version can't.
@@ -272,11 +330,11 @@ class Toolbox:
 
     def _request(self, name: str, arguments: Mapping[str, Any], timeout: float | None) -> Result:
         params = {"name": name, "arguments": dict(arguments)}
-        return _result(name, self._answer(name, self._link.request("tools/call", params, timeout)))
+        return result(name, self._answer(name, self._link.request("tools/call", params, timeout)))
 
     async def _arequest(self, name: str, arguments: Mapping[str, Any], timeout: float | None) -> Result:
         params = {"name": name, "arguments": dict(arguments)}
-        return _result(name, self._answer(name, await self._link.arequest("tools/call", params, timeout)))
+        return result(name, self._answer(name, await self._link.arequest("tools/call", params, timeout)))
 
     @staticmethod
     def _answer(name: str, outcome: tuple[str, Any]) -> Any:
@@ -290,28 +348,14 @@ class Toolbox:
     def _all(self) -> dict[str, Tool]:
         changes = self._link.changes
         cached = self._cached
-        if cached is not None and cached[0] == changes and changes >= 0:
+        if cached is not None and cached[0] == changes:
             return cached[1]
-        tools: dict[str, Tool] = {}
-        cursor: str | None = None
-        while True:
-            page = self._answer("", self._link.request("tools/list", {"cursor": cursor} if cursor else {}, self._timeout))
-            entries: list[Any] = page.get("tools", [])
-            tools.update((tool.name, tool) for tool in map(Tool.from_wire, entries) if tool.name not in _META_TOOLS)
-            cursor = page.get("nextCursor")
-            if not cursor:
-                break
+        tools = every_tool(lambda params: self._answer("", self._link.request("tools/list", params, self._timeout)))
         self._cached = (changes, tools)
         return tools
 
-    def _found(self, query: str, result: Result) -> ToolList:
-        found: dict[str, Any] = result.structured or {}
-        known = self._cached[1] if self._cached is not None else {}
-        tools: list[Tool] = []
-        for entry in found.get("tools", []):
-            meta = known[entry["name"]].meta if entry["name"] in known else {}
-            tools.append(Tool.from_wire({"_meta": meta, **entry}))
-        return ToolList(tools, query=query, total=found.get("total"), mode=str(found.get("mode", "")))
+    def _found(self, query: str, answer: Result) -> ToolList:
+        return found(query, answer, self._cached[1] if self._cached is not None else {})
 
     def _chosen(self, names: Iterable[str] | None, query: str | None, limit: int) -> ToolList:
         if names is not None:
@@ -328,14 +372,6 @@ def _search_arguments(
     filters = {"plugin": plugin, "category": category, "capability": capability, "read_only": read_only}
     filters = {key: value for key, value in filters.items() if value is not None}
     return {"query": query, "limit": limit, **({"filters": filters} if filters else {})}
-
-
-def _result(name: str, value: Any) -> Result:
-    content: list[dict[str, Any]] = value.get("content") or []
-    result = Result(content, value.get("structuredContent"))
-    if value.get("isError"):
-        raise from_text(name, result.text)
-    return result
 
 
 def _join(flags: Sequence[str]) -> Link:
@@ -372,8 +408,7 @@ def _close_all() -> None:
 def _after_fork() -> None:
     for box in list(_open):
         box._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage]
-        if isinstance(box._link, SocketLink):  # pyright: ignore[reportPrivateUsage]
-            box._link.after_fork()  # pyright: ignore[reportPrivateUsage]
+        box._link.after_fork()  # pyright: ignore[reportPrivateUsage]
         if box._owned is not None:  # pyright: ignore[reportPrivateUsage]
             box._owned.let_go()  # pyright: ignore[reportPrivateUsage]
             box._owned = None  # pyright: ignore[reportPrivateUsage]

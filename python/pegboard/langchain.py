@@ -38,6 +38,11 @@ class PegboardTool(BaseTool):
     _box: Toolbox = PrivateAttr()
     _served: str = PrivateAttr()
 
+    @property
+    def box(self) -> Toolbox:
+        """The toolbox that it is a tool of."""
+        return self._box
+
     def _run(self, /, *_: Any, **arguments: Any) -> tuple[Any, dict[str, Any]]:
         try:
             return _content_and_artifact(self._box.call(self._served, arguments))

@@ -3,7 +3,7 @@
 //! One thread reads, without the interpreter. A thread that waits has let go of the interpreter's lock and looks for signals now and then.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::Shutdown,
     os::unix::net::UnixStream,
     sync::{
@@ -23,6 +23,7 @@ use crate::{
 };
 
 create_exception!(_core, Gone, PyException, "There is no connection any more; the request may or may not have been carried out.");
+create_exception!(_core, Stranger, PyException, "What listens there belongs to another user, or takes this one for another.");
 create_exception!(_core, TimedOut, PyException, "No answer within the time; the request was cancelled.");
 
 /// The longest answer, in bytes: more than the engine lets a tool return.
@@ -61,8 +62,10 @@ impl Connection {
     /// Connects, says the opening line, and shakes hands.
     #[staticmethod]
     fn open(py: Python<'_>, path: String, opening: String) -> PyResult<Self> {
-        let stream = py.detach(|| connect(&path, &opening)).map_err(Gone::new_err)?;
-        let (stream, reader) = stream;
+        let (stream, reader) = py.detach(|| connect(&path, &opening)).map_err(|error| match error {
+            NotOpened::Gone(reason) => Gone::new_err(reason),
+            NotOpened::Stranger(reason) => Stranger::new_err(reason),
+        })?;
         let inner = Arc::new(Inner {
             writer: Mutex::new(stream),
             pending: Pending::default(),
@@ -137,18 +140,33 @@ impl Drop for Connection {
     }
 }
 
-fn connect(path: &str, opening: &str) -> Result<(UnixStream, BufReader<UnixStream>), String> {
-    let failed = |error: std::io::Error| format!("could not connect to `{path}`: {error}");
+/// Why there is no connection.
+enum NotOpened {
+    Gone(String),
+    Stranger(String),
+}
+
+fn connect(path: &str, opening: &str) -> Result<(UnixStream, BufReader<UnixStream>), NotOpened> {
+    let failed = |error: std::io::Error| {
+        let reason = format!("could not connect to `{path}`: {error}");
+        if error.kind() == ErrorKind::PermissionDenied { NotOpened::Stranger(reason) } else { NotOpened::Gone(reason) }
+    };
     let mut stream = UnixStream::connect(path).map_err(failed)?;
+    // Both sides ask the kernel: a name in a folder that others can write to may be anybody's.
+    let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|error| failed(error.into()))?;
+    if peer.uid != rustix::process::geteuid() {
+        return Err(NotOpened::Stranger(format!("the engine at `{path}` belongs to another user")));
+    }
     let reading = stream.try_clone().map_err(failed)?;
     reading.set_read_timeout(Some(OPENING)).map_err(failed)?;
     stream.write_all(format!("{opening}\n").as_bytes()).map_err(failed)?;
     let mut reader = BufReader::with_capacity(64 << 10, reading);
     let mut answer = String::new();
     (&mut reader).take(16 << 10).read_line(&mut answer).map_err(failed)?;
-    let answer: Value = serde_json::from_str(&answer).map_err(|_| format!("the engine at `{path}` is ending, or is none"))?;
+    let answer: Value =
+        serde_json::from_str(&answer).map_err(|_| NotOpened::Gone(format!("the engine at `{path}` is ending, or is none")))?;
     if let Some(reason) = answer.get("refused").and_then(Value::as_str) {
-        return Err(format!("the engine refused: {reason}"));
+        return Err(NotOpened::Gone(format!("the engine refused: {reason}")));
     }
     reader.get_ref().set_read_timeout(None).map_err(failed)?;
     Ok((stream, reader))

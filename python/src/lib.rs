@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("Gone", module.py().get_type::<connection::Gone>())?;
+    module.add("Stranger", module.py().get_type::<connection::Stranger>())?;
     module.add("TimedOut", module.py().get_type::<connection::TimedOut>())?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<mailbox::Mailbox>()?;

@@ -40,3 +40,10 @@ def box(home: Path, plugins: Path) -> Iterator[Toolbox]:
     """One toolbox for all tests that do not end it."""
     with Toolbox(plugins=plugins, home=home, bundled=False) as box:
         yield box
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What could not run here is said, so that it is never counted as passed."""
+    for report in terminalreporter.getreports("skipped"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        terminalreporter.line(f"could-not-run: {report.nodeid}: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,54 @@ def test_a_langgraph_node_does_the_same(thousand: Toolbox) -> None:
     state = graph.compile().invoke({"messages": [HumanMessage("add two numbers")]})
     assert [message.content for message in results(state["messages"])] == ["3"]
     assert "bench_desk__total" in model.shown[0] and len(model.shown[0]) == 3
+
+
+def test_a_tool_that_is_added_while_the_agent_runs_is_shown_and_called(home: Path, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+
+    def late() -> str:
+        # What is added between two steps of one run, by a tool of the agent's own.
+        box.create(
+            "late",
+            code="def weigh(fruit):\n    return f'a heavy {fruit}'\ndef gone():\n    return 1\n",
+            tools=[
+                {"name": "weigh", "description": "Weighs a fruit", "function": "weigh", "args_schema": FRUIT},
+                {"name": "gone", "description": "Weighs nothing", "function": "gone", "args_schema": {"type": "object"}},
+            ],
+        )
+        return "added"
+
+    FRUIT = {"type": "object", "properties": {"fruit": {"type": "string"}}, "required": ["fruit"]}
+    with Toolbox(plugins=shelf, home=home, bundled=False) as box:
+        add = tool("add_a_plugin", description="Adds a plugin")(late)
+        model = scripted(("add_a_plugin", {}), ("late__weigh", {"fruit": "melon"}), ("late__nothing", {}))
+        middleware = PegboardMiddleware(box, k=2, pinned=["late__weigh"])
+        agent = create_agent(model, [add], middleware=[middleware])
+        state = agent.invoke({"messages": [HumanMessage("weigh a melon")]})
+        assert model.shown[0] == ["add_a_plugin"] and model.shown[1][:2] == ["add_a_plugin", "late__weigh"]
+        said = results(state["messages"])
+        assert [message.content for message in said[:2]] == ["added", "a heavy melon"]
+        # A name that is nobody's is still an error that the model hears of.
+        assert said[2].status == "error" and "late__nothing" in said[2].content
+        # What is gone is no longer shown, and a call of it is an error, too.
+        (shelf / "late/plugin.yaml").unlink()
+        while "late__weigh" in box.tools().names:
+            time.sleep(0.02)
+        model = scripted(("late__weigh", {"fruit": "melon"}))
+        state = create_agent(model, [add], middleware=[middleware]).invoke({"messages": [HumanMessage("weigh a melon")]})
+        assert model.shown == [["add_a_plugin"]] * 2
+        assert results(state["messages"])[0].status == "error"
+
+
+async def test_an_agent_s_own_tool_keeps_its_name(box: Toolbox) -> None:
+    @tool
+    def bench_desk__total(a: float, b: float) -> str:
+        """Adds two numbers, in another way."""
+        return "my own"
+
+    model = scripted(("bench_desk__total", {"a": 1, "b": 2}))
+    middleware = PegboardMiddleware(box, k=3, pinned=["bench_desk__total"])
+    agent = create_agent(model, [bench_desk__total], middleware=[middleware])
+    state = await agent.ainvoke({"messages": [HumanMessage("add two numbers")]})
+    assert model.shown[0].count("bench_desk__total") == 1

@@ -115,28 +115,10 @@ def test_the_user_s_engine_is_joined_by_all(home: Path) -> None:
     assert _engine.run(["engine", "stop", "--home", str(home)])[0] == 0
 
 
-def test_a_remote_engine_is_reached_over_http(home: Path, plugins: Path) -> None:
-    flags = ["--plugins", str(plugins), "--no-bundled", "--home", str(home), "--log", "info"]
-    command = [_engine.program(), "serve", "--http", "0", *flags]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"}) as server:
-        assert server.stderr is not None
-        line = next(line for line in server.stderr if "listening" in line)
-        url = f"http://{line.split('address=')[1].strip()}/mcp"
-        threading.Thread(target=server.stderr.read, daemon=True).start()
-        with Toolbox.connect(url) as box:
-            assert box.search("add two numbers").names[0] == "bench_desk__total"
-            assert box.call("bench_desk__total", a=1, b=2).value == 3
-            assert asyncio.run(box.acall("bench_desk__total", a=2, b=2)).value == 4
-            with pytest.raises(UnknownTool):
-                box.call("bench_desk__nothing")
-        server.terminate()
-
-
 def test_what_the_engine_cannot_do_is_said(box: Toolbox) -> None:
-    for method in (box.install, box.create):
-        with pytest.raises(UnsupportedError) as caught:
-            method("weather")
-        assert caught.value.code == "unsupported" and caught.value.hint
+    with pytest.raises(UnsupportedError) as caught:
+        box.install("weather")
+    assert caught.value.code == "unsupported" and caught.value.hint
 
 
 def test_importing_is_quick_and_brings_no_langchain() -> None:

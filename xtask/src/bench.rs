@@ -1,9 +1,11 @@
 //! `cargo xtask bench` and `cargo xtask soak`: release builds of the product and of the programs that measure it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::python;
 use crate::run::Checkout;
 use crate::toolchain::{self, Part};
 
@@ -23,7 +25,22 @@ pub(crate) fn bench(checkout: &Checkout, rows: &[String]) -> Result<ExitCode> {
     bench.arg("--echo").arg(checkout.target.join("release/rmcp-echo"));
     bench.arg("--fastmcp").arg(toolchain::python(checkout, "modern"));
     bench.arg("--uv").arg(checkout.work.join("uv/bin/uv")).arg("--work").arg(checkout.work.join("bench"));
+    if rows.is_empty() || rows.iter().any(|row| row.starts_with("py-")) {
+        let (interpreter, wheel) = package(checkout)?;
+        bench.arg("--package").arg(interpreter).arg("--wheel").arg(wheel);
+    }
     finish(bench.args(rows))
+}
+
+/// The Python package as a user has it, with the program that was just built, beside its peers: the interpreter, and the wheel.
+fn package(checkout: &Checkout) -> Result<(PathBuf, PathBuf)> {
+    let wheel = python::release_wheel(checkout, Some(&checkout.target.join("release/pegboard")))?;
+    if let Err(missing) = toolchain::make(checkout, Part::Python("adapters")) {
+        bail!("the peers of the Python package can't be set up: {}", missing.why);
+    }
+    let interpreter = toolchain::python(checkout, "adapters");
+    python::install(checkout, &wheel, &interpreter)?;
+    Ok((interpreter, wheel))
 }
 
 /// Builds for release and runs the soak with this many crashes.

@@ -37,7 +37,8 @@ usage: cargo xtask COMMAND
                    the default encoder's table, made again; see index/train/README.md
   bench-search --model MINILM SET...
                    search beside FastMCP's, langgraph-bigtool's and reciprocal ranks: quality and time
-  wheel    the Python package with a release build of the program, in target/wheels
+  wheel [--program FILE]
+           the Python package with a release build of the program, or with this one, in target/wheels
   soak [N]         N plugin crashes against a running server (release build; default 10,000)
 ";
 
@@ -63,7 +64,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "train" => retrieval::train(&checkout, rest),
         "bench-search" => retrieval::bench(&checkout, rest),
         "eval-parity" => parity::parity(&checkout, rest),
-        "wheel" => wheel(&checkout),
+        "wheel" => wheel(&checkout, rest),
         "soak" => bench::soak(&checkout, rest.first().map(String::as_str).unwrap_or("10000")),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -88,8 +89,13 @@ fn test_options(arguments: &[String]) -> Result<groups::Options> {
     Ok(options)
 }
 
-fn wheel(checkout: &Checkout) -> Result<ExitCode> {
-    println!("{}", python::release_wheel(checkout)?.display());
+fn wheel(checkout: &Checkout, arguments: &[String]) -> Result<ExitCode> {
+    let program = match arguments {
+        [] => None,
+        [flag, program] if flag == "--program" => Some(std::path::absolute(program)?),
+        other => bail!("`wheel` has no option `{}`\n{HELP}", other.join(" ")),
+    };
+    println!("{}", python::release_wheel(checkout, program.as_deref())?.display());
     Ok(ExitCode::SUCCESS)
 }
 

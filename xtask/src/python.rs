@@ -28,12 +28,7 @@ pub(crate) fn group(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     let mut commands = Vec::new();
     for (version, interpreter) in &found {
         let home = toolchain::package_environment(checkout, interpreter, version)?;
-        let mut install = toolchain::uv(checkout);
-        install
-            .args(["pip", "install", "--quiet", "--no-deps", "--reinstall", "--python"])
-            .arg(home.join("bin/python"))
-            .arg(&wheel);
-        commands.push(install);
+        commands.push(installation(checkout, &wheel, &home.join("bin/python")));
         commands.push(in_environment(checkout, &home, &["-m", "pytest", "-q", "-p", "no:cacheprovider", "."]));
         if version == newest {
             commands.push(types(checkout, &home)?);
@@ -46,17 +41,31 @@ pub(crate) fn group(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     }
 }
 
-/// The wheel of a release, in target/wheels.
-pub(crate) fn release_wheel(checkout: &Checkout) -> Result<PathBuf> {
-    let build = checkout.cargo(&["build", "--release", "--locked", "--package", "pegboard"]);
+/// The wheel of a release, in target/wheels: with this program, else with one that is built for it.
+pub(crate) fn release_wheel(checkout: &Checkout, program: Option<&Path>) -> Result<PathBuf> {
     toolchain::make(checkout, toolchain::Part::Python("package")).map_err(|missing| anyhow::anyhow!(missing.why))?;
-    finished(checkout, "wheel-program", build)?;
-    let made = wheel(checkout, &checkout.target.join("release/pegboard"), &["--release"])?;
+    let built = checkout.target.join("release/pegboard");
+    if program.is_none() {
+        let build = checkout.cargo(&["build", "--release", "--locked", "--package", "pegboard"]);
+        finished(checkout, "wheel-program", build)?;
+    }
+    let made = wheel(checkout, program.unwrap_or(&built), &["--release"])?;
     let folder = checkout.target.join("wheels");
     fs::create_dir_all(&folder)?;
     let kept = folder.join(made.file_name().context("a wheel without a name")?);
     fs::copy(&made, &kept)?;
     Ok(kept)
+}
+
+/// Installs a wheel, and nothing that it needs, into an environment.
+pub(crate) fn install(checkout: &Checkout, wheel: &Path, interpreter: &Path) -> Result<()> {
+    finished(checkout, "wheel-install", installation(checkout, wheel, interpreter))
+}
+
+fn installation(checkout: &Checkout, wheel: &Path, interpreter: &Path) -> Command {
+    let mut install = toolchain::uv(checkout);
+    install.args(["pip", "install", "--quiet", "--no-deps", "--reinstall", "--python"]).arg(interpreter).arg(wheel);
+    install
 }
 
 /// Compiled for any interpreter, linked to none.
@@ -69,7 +78,8 @@ pub(crate) fn extension(checkout: &Checkout, mut command: Command) -> Command {
 }
 
 fn wheel(checkout: &Checkout, program: &Path, flags: &[&str]) -> Result<PathBuf> {
-    let scripts = checkout.target.join("wheel-data/scripts");
+    // Where pyproject.toml looks, wherever cargo builds.
+    let scripts = checkout.root.join("target/wheel-data/scripts");
     fs::create_dir_all(&scripts)?;
     let carried = scripts.join("pegboard");
     fs::copy(program, &carried).with_context(|| format!("`{}` is not built", program.display()))?;
