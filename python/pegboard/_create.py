@@ -68,9 +68,9 @@ def plugin_files(
     return {"plugin.yaml": manifest_text(fields), "main.py": str(code)}
 
 
-def write_plugin(shelf: Path, name: str, files: Mapping[str, str]) -> Path:
+def write_plugin(shelf: str, name: str, files: Mapping[str, str]) -> Path:
     """The plugin's folder on the shelf: there at once, whole, or not at all."""
-    folder = shelf / name
+    folder = Path(shelf, name)
     if folder.exists():
         raise PegboardError(f"`{folder}` exists already", hint="take another name, or remove the folder", code="exists")
     # Not on the shelf, where half a plugin would be looked at; beside it, so that it is one rename away.

@@ -1,19 +1,14 @@
 """Finding the program, beginning a private engine, joining the user's. What is said on the connection is `_core.Connection`.
 
-The only place, beside `__main__`, that reads the environment or starts a process.
+The only place, beside `__main__`, that reads the environment or starts a process. What takes long to import is imported when it is used.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
 import sys
-import sysconfig
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from . import _core
@@ -25,6 +20,10 @@ _END_SECONDS = 15.0
 
 def program() -> str:
     """The path of the `pegboard` program: `PEGBOARD_BIN`, that of this package's environment, or one on the path."""
+    import shutil
+    import sysconfig
+    from pathlib import Path
+
     given = os.environ.get("PEGBOARD_BIN")
     if given:
         return given
@@ -59,6 +58,9 @@ def shelf_flags(plugins: Sequence[str | os.PathLike[str]], home: str | os.PathLi
 
 def run(arguments: Sequence[str], timeout: float | None = None) -> tuple[int, dict[str, Any]]:
     """One command of the program with `--json`: its exit code and its document."""
+    import json
+    import subprocess
+
     flags = [] if "--json" in arguments else ["--json"]
     done = subprocess.run([program(), *arguments, *flags], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
     try:
@@ -87,6 +89,8 @@ def failure(document: dict[str, Any]) -> EngineError:
 
 def opening() -> str:
     """The first line of a connection to an engine."""
+    import json
+
     return json.dumps({"pegboard": 1, "want": "join", "version": _core.__version__, "view": "all"})
 
 
@@ -102,6 +106,9 @@ class PrivateEngine:
     """An engine that is this process's own: it ends when this process does, however that ends."""
 
     def __init__(self, flags: Sequence[str]) -> None:
+        import json
+        import subprocess
+
         # Standard input is the leash: only this process holds the other end (children that run a program do not inherit it).
         self._process = subprocess.Popen(
             [program(), "engine", "run", "--owned", "--json", "--log", os.environ.get("PEGBOARD_LOG", "error"), *flags],
@@ -134,6 +141,8 @@ class PrivateEngine:
 
     def stop(self) -> None:
         """Ends it and waits for its end. In a forked process this only lets go of it."""
+        from subprocess import TimeoutExpired
+
         if os.getpid() != self._pid:
             self._close_pipes()
             self._process.returncode = 0
@@ -142,7 +151,7 @@ class PrivateEngine:
             self._process.stdin.close()
         try:
             self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._close_pipes()

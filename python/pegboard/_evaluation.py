@@ -5,10 +5,8 @@ Not in the compiled module: an index, an encoder and its table would make that f
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from . import _engine
@@ -50,7 +48,9 @@ def evaluate(
     if ranking is None or isinstance(ranking, (str, os.PathLike)):
         arguments += [] if ranking is None else ["--run", os.fspath(ranking)]
         return _report(arguments, folder)
+    import json
     import tempfile
+    from pathlib import Path
 
     with tempfile.TemporaryDirectory(prefix="pegboard-") as place:
         run = Path(place, "ranking.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -25,6 +24,8 @@ def manifest_schema() -> dict[str, Any]:
     >>> manifest_schema()["type"]
     'object'
     """
+    import json
+
     return json.loads(_core.manifest_schema_json())
 
 

@@ -5,7 +5,6 @@ Nothing here talks to an engine.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +91,8 @@ def provider_name(name: str) -> str:
     safe = _PROVIDER_NAME.sub("_", name)
     if safe == name and len(name) <= _LONGEST_NAME:
         return name
+    import hashlib
+
     mark = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{safe[: _LONGEST_NAME - 9]}_{mark}"
 

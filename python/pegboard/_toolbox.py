@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import pathlib
 import threading
 import time
 import weakref
@@ -69,14 +68,14 @@ class Toolbox:
             link = _join(flags)
         self._begin(link, timeout, prepare)
         # A plugin's own folder is no place for another plugin.
-        shelves = [place for place in map(pathlib.Path, folders) if not (place / "plugin.yaml").exists()]
+        shelves = [os.fspath(folder) for folder in folders if not os.path.exists(os.path.join(folder, "plugin.yaml"))]
         self._shelf, self._flags = (shelves[0] if shelves else None), flags
 
     def _begin(self, link: Link, timeout: float | None, prepare: float) -> None:
         self._link = link
         self._timeout, self._prepare = timeout, prepare
         self._closed = False
-        self._shelf: pathlib.Path | None = None
+        self._shelf: str | None = None
         self._flags: list[str] = []
         self._lock = threading.Lock()
         self._cached: tuple[int, dict[str, Tool]] | None = None
@@ -261,7 +260,7 @@ class Toolbox:
                 "this toolbox can't create plugins", hint="one that was made with Toolbox(plugins=FOLDER) can, in that folder"
             )
         files = plugin_files(name, functions, code, tools, manifest or {})
-        folder = write_plugin(self._shelf, name, files)
+        folder = write_plugin(os.path.abspath(os.path.expanduser(self._shelf)), name, files)
         wanted = [f"{name}__{tool.__name__}" for tool in functions] or [f"{name}__{tool['name']}" for tool in tools or ()]
         until = time.monotonic() + wait
         while not set(wanted) <= (every := self._all()).keys():
