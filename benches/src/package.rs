@@ -71,7 +71,13 @@ pub(crate) fn threads_row(bench: &Bench) -> Result<Row> {
         rates["worker"].as_f64().unwrap_or(f64::NAN)
     );
     let promises = vec![Promise::at_least("at least 0.8 of the rate without an interpreter", share, 0.8)];
-    Ok(Row { what: "py-threads: sixteen threads, flat out".into(), ours: threads, peer: Some(("adapters", peer)), promises, note })
+    Ok(Row {
+        what: "py-threads: sixteen threads, flat out".into(),
+        ours: threads,
+        peer: Some(("adapters", peer)),
+        promises,
+        note,
+    })
 }
 
 /// From the wheel alone to the first list: an empty cache, then one that has it.
@@ -80,7 +86,11 @@ pub(crate) fn uvx_row(bench: &Bench) -> Result<Row> {
     let start = |round: usize| -> Result<Figures> {
         let place = bench.work.join(format!("uvx-{round}"));
         let mut command = Command::new(uv);
-        command.args(["tool", "run", "--quiet", "--from"]).arg(wheel).args(["pegboard", "serve", "--home"]).arg(place.join("home"));
+        command
+            .args(["tool", "run", "--quiet", "--from"])
+            .arg(wheel)
+            .args(["pegboard", "serve", "--home"])
+            .arg(place.join("home"));
         command.env("UV_CACHE_DIR", place.join("cache")).env("UV_TOOL_DIR", place.join("tools"));
         let began = Instant::now();
         let mut lean = Lean::connect(&mut command)?;

@@ -65,7 +65,10 @@ pub(crate) fn install(checkout: &Checkout, wheel: &Path, interpreter: &Path) -> 
 fn installation(checkout: &Checkout, wheel: &Path, interpreter: &Path) -> Command {
     let mut install = toolchain::uv(checkout);
     // As pip does it, and uv does not unless it is told.
-    install.args(["pip", "install", "--quiet", "--no-deps", "--reinstall", "--compile-bytecode", "--python"]).arg(interpreter).arg(wheel);
+    install
+        .args(["pip", "install", "--quiet", "--no-deps", "--reinstall", "--compile-bytecode", "--python"])
+        .arg(interpreter)
+        .arg(wheel);
     install
 }
 
