@@ -74,8 +74,6 @@ class CallError(PegboardError):
     """A call that gave no result. `tool` is its name."""
 
     code = "internal"
-    others: ClassVar[tuple[str, ...]] = ()
-    """Codes beside `code` that are this class."""
 
     def __init__(self, message: str, *, tool: str = "", hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message, hint=hint, code=code)
@@ -115,7 +113,6 @@ class ToolCrashed(CallError):
     """The tool's process died, or the plugin cannot be loaded."""
 
     code = "crashed"
-    others = ("load_failed",)
     retryable = True
 
 
@@ -136,14 +133,12 @@ class BadOutput(CallError):
     """The result is too large, can't be encoded, or does not fit the tool's output schema."""
 
     code = "bad_output"
-    others = ("output_too_large",)
 
 
 class NotReady(CallError):
     """The plugin is being prepared, is overloaded, or is tried again later."""
 
     code = "unavailable"
-    others = ("preparing", "overloaded")
     retryable = True
 
 
@@ -153,14 +148,16 @@ class Unsupported(CallError, UnsupportedError):
     code = "unsupported"
 
 
-def _by_code() -> Mapping[str, type[CallError]]:
-    kinds = (BadArguments, Denied, ToolFailed, ToolCrashed, ToolTimedOut, ToolOutOfMemory, BadOutput, NotReady, Unsupported)
+_OWN = (BadArguments, Denied, ToolFailed, ToolCrashed, ToolTimedOut, ToolOutOfMemory, BadOutput, NotReady, Unsupported)
+_BY_CODE: Mapping[str, type[CallError]] = {kind.code: kind for kind in _OWN} | {
+    "load_failed": ToolCrashed,
+    "output_too_large": BadOutput,
+    "preparing": NotReady,
+    "overloaded": NotReady,
     # Calls end with these two as well, and nobody needs a class for them.
-    plain = dict.fromkeys(("bad_session", "cancelled"), CallError)
-    return plain | {code: kind for kind in kinds for code in (kind.code, *kind.others)}
-
-
-_BY_CODE = _by_code()
+    "bad_session": CallError,
+    "cancelled": CallError,
+}
 _LONGEST = 16_000
 
 
