@@ -22,9 +22,10 @@ CONNECT = """
 import os, sys
 from pegboard import PegboardError, _engine
 from pegboard._links import SocketLink
+opening = _engine.opening()
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
-    link = SocketLink(sys.argv[1], _engine.opening())
+    link = SocketLink(sys.argv[1], opening)
     print("joined", link.request("tools/list", {}, 20)[0])
 except PegboardError as error:
     print(type(error).__name__, error.code, error.message)
