@@ -64,6 +64,18 @@ class InvalidManifest(PegboardError):
         self.diagnostics = diagnostics
 
 
+class NotInstalled(PegboardError):
+    """A package was not installed: `code` says why, `differences` what it asks for that nobody accepted."""
+
+    code = "install"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, code: str | None = None, differences: list[dict[str, Any]] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.differences: list[dict[str, Any]] = differences or []
+
+
 class UnsupportedError(PegboardError):
     """Not built yet, or not possible on this machine."""
 

@@ -70,6 +70,7 @@ class Toolbox:
         # A plugin's own folder is no place for another plugin.
         shelves = [os.fspath(folder) for folder in folders if not os.path.exists(os.path.join(folder, "plugin.yaml"))]
         self._shelf, self._flags = (shelves[0] if shelves else None), flags
+        self._local, self._home = True, home
 
     def _begin(self, link: Link, timeout: float | None, prepare: float) -> None:
         self._link = link
@@ -77,6 +78,8 @@ class Toolbox:
         self._closed = False
         self._shelf: str | None = None
         self._flags: list[str] = []
+        self._local = False
+        self._home: Path | None = None
         self._lock = threading.Lock()
         self._cached: tuple[int, dict[str, Tool]] | None = None
         _open.add(self)
@@ -284,13 +287,51 @@ class Toolbox:
 
         return await asyncio.to_thread(self.create, name, *functions, code=code, tools=tools, manifest=manifest, wait=wait)
 
-    def install(self, *_: Any, **__: Any) -> Any:
-        """Installs a plugin from an index. Engines of this version can't.
+    def install(
+        self,
+        what: Path,
+        /,
+        *,
+        allow: Sequence[str] = (),
+        index: Path | None = None,
+        channel: str | None = None,
+        digest: str | None = None,
+    ) -> dict[str, Any]:
+        """Installs a plugin for this toolbox's home, as `pegboard install --yes`: plugin, version, digest, source, who signed it, notes.
+
+        The engine serves it a moment later, and so do the other engines of that home. What it may do must still be granted.
+
+        Args:
+            what: A path, an address, a repository at a tag or commit, or a name in an index. A path that is text needs a `/`.
+            allow: What is accepted, of what the package asks for, such as `network_access`; nothing else is.
+            index: Where names are looked up: a folder or an address.
+            channel: The most daring channel to take releases from: `stable`, `beta` or `dev`.
+            digest: Install nothing but the package of this `sha256:…`, and accept all that it declares.
 
         Raises:
-            UnsupportedError: Always.
+            NotInstalled: It was not found, not accepted, not signed as it has to be, or changed on the way. Nothing was installed.
+            UnsupportedError: The engine is a remote one.
         """
-        raise UnsupportedError("this engine can't install plugins", hint="give the plugin's folder to Toolbox(plugins=…)")
+        from ._store import install
+
+        if not self._local:
+            raise UnsupportedError("a remote engine can't install plugins", hint="its operator can, with `pegboard install`")
+        return install(what, self._home, allow, index, channel, digest)
+
+    async def ainstall(
+        self,
+        what: Path,
+        /,
+        *,
+        allow: Sequence[str] = (),
+        index: Path | None = None,
+        channel: str | None = None,
+        digest: str | None = None,
+    ) -> dict[str, Any]:
+        """As `install`."""
+        import asyncio
+
+        return await asyncio.to_thread(self.install, what, allow=allow, index=index, channel=channel, digest=digest)
 
     def close(self) -> None:
         """Ends the connection, and the engine where it is this toolbox's own. Calls that run get `ToolboxClosed`."""

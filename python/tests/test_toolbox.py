@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pegboard import Toolbox, ToolboxClosed, UnknownTool, UnsupportedError, _engine
+from pegboard import Toolbox, ToolboxClosed, UnknownTool, _engine
 
 
 def test_a_tool_is_found_and_called(box: Toolbox) -> None:
@@ -113,12 +113,6 @@ def test_the_user_s_engine_is_joined_by_all(home: Path) -> None:
         _, status = _engine.run(["engine", "status", "--home", str(home)])
         assert [engine["engine"]["connections"] for engine in status["engines"]] == [2]
     assert _engine.run(["engine", "stop", "--home", str(home)])[0] == 0
-
-
-def test_what_the_engine_cannot_do_is_said(box: Toolbox) -> None:
-    with pytest.raises(UnsupportedError) as caught:
-        box.install("weather")
-    assert caught.value.code == "unsupported" and caught.value.hint
 
 
 def test_importing_is_quick_and_brings_no_langchain() -> None:
