@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -60,12 +62,28 @@ def test_a_time_limit_cancels_the_call(box: Toolbox) -> None:
     assert time.monotonic() - began < 5
 
 
+def runs(path: str, calls: int) -> bool:
+    """Whether so many calls run before long on the engine of a socket."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(path)
+            asking.sendall(json.dumps({"pegboard": 1, "want": "status", "version": pegboard.__version__}).encode() + b"\n")
+            with asking.makefile() as answer:
+                if json.loads(answer.readline())["engine"]["running"] == calls:
+                    return True
+        time.sleep(0.02)
+    return False
+
+
 async def test_cancelling_a_task_cancels_the_call(box: Toolbox) -> None:
+    assert box._owned is not None
     task = asyncio.create_task(box.acall("bench_desk__wait", seconds=30))
-    await asyncio.sleep(0.3)
+    assert await asyncio.to_thread(runs, box._owned.socket, 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert await asyncio.to_thread(runs, box._owned.socket, 0)
     assert (await box.acall("bench_desk__total", a=1, b=1)).value == 2
 
 
@@ -82,7 +100,7 @@ def test_an_engine_that_vanishes_is_told_to_every_waiter(make: Callable[..., Too
 
     async def awaited() -> None:
         task = asyncio.create_task(box.acall("bench_desk__wait", seconds=60))
-        await asyncio.sleep(0.5)
+        assert await asyncio.to_thread(runs, box._owned.socket, 4)
         os.kill(box._owned._process.pid, signal.SIGKILL)
         with pytest.raises(pegboard.EngineGone):
             await task
@@ -113,24 +131,35 @@ def test_closing_ends_calls_that_run(make: Callable[..., Toolbox]) -> None:
     thread = threading.Thread(target=wait)
     box.call("bench_desk__total", a=1, b=1)
     thread.start()
-    time.sleep(0.3)
+    assert box._owned is not None and runs(box._owned.socket, 1)
     box.close()
     thread.join(10)
     assert [type(error) for error in caught] == [pegboard.ToolboxClosed]
 
 
 PRELUDE = """
-import sys, threading, time, os
+import asyncio, sys, threading, time, os
 from pegboard import Toolbox
 box = Toolbox(plugins={plugins!r}, home={home!r}, bundled=False)
 box.call("bench_desk__total", a=1, b=1)
-print(box._owned._process.pid, flush=True)
+print(box._owned._process.pid, box._owned.socket, flush=True)
 """
 
 
-def script(home: Path, plugins: Path, rest: str) -> subprocess.Popen[str]:
-    code = PRELUDE.format(plugins=str(plugins), home=str(home)) + rest
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+class Child:
+    """An interpreter with a toolbox, and its engine as seen from outside."""
+
+    def __init__(self, home: Path, plugins: Path, rest: str) -> None:
+        code = PRELUDE.format(plugins=str(plugins), home=str(home)) + rest
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        assert self.process.stdout is not None
+        pid, self.socket = self.process.stdout.readline().split()
+        self.engine = int(pid)
+
+    def runs(self, calls: int) -> bool:
+        """Whether so many calls run before long."""
+        return runs(self.socket, calls)
 
 
 def gone(pid: int, limit: float = 20) -> bool:
@@ -146,43 +175,51 @@ def gone(pid: int, limit: float = 20) -> bool:
     return False
 
 
-def test_ctrl_c_ends_a_call_and_nothing_more(home: Path, plugins: Path) -> None:
-    rest = """
+WAITS = {
+    "a thread": 'box.call("bench_desk__wait", seconds=60)',
+    "a loop": 'asyncio.run(box.acall("bench_desk__wait", seconds=60))',
+}
+
+
+@pytest.mark.parametrize("place", WAITS)
+def test_ctrl_c_ends_a_call_and_nothing_more(home: Path, plugins: Path, place: str) -> None:
+    rest = f"""
 try:
-    box.call("bench_desk__wait", seconds=60)
+    {WAITS[place]}
 except KeyboardInterrupt:
     print("interrupted", box.call("bench_desk__total", a=1, b=1).value, flush=True)
+    sys.stdin.read()
 """
-    child = script(home, plugins, rest)
-    assert child.stdout is not None
-    pid = int(child.stdout.readline())
-    time.sleep(0.5)
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=30)
-    assert (out.strip(), child.returncode) == ("interrupted 2", 0), err
-    assert gone(pid)
+    child = Child(home, plugins, rest)
+    assert child.runs(1)
+    child.process.send_signal(signal.SIGINT)
+    # Also on the engine, which goes on.
+    assert child.runs(0)
+    out, err = child.process.communicate(timeout=30)
+    assert (out.strip(), child.process.returncode) == ("interrupted 2", 0), err
+    assert gone(child.engine)
 
 
-def test_the_interpreter_ends_with_calls_running(home: Path, plugins: Path) -> None:
-    rest = """
+@pytest.mark.parametrize("place", WAITS)
+def test_the_interpreter_ends_with_calls_running(home: Path, plugins: Path, place: str) -> None:
+    rest = f"""
 for _ in range(8):
-    threading.Thread(target=lambda: box.call("bench_desk__wait", seconds=60), daemon=True).start()
-time.sleep(0.5)
+    threading.Thread(target=lambda: {WAITS[place]}, daemon=True).start()
+sys.stdin.read()
 """
-    child = script(home, plugins, rest)
-    out, _ = child.communicate(timeout=30)
-    assert child.returncode == 0
-    assert gone(int(out.split()[0]))
+    child = Child(home, plugins, rest)
+    assert child.runs(8)
+    _, err = child.process.communicate(timeout=30)
+    assert child.process.returncode == 0 and "Fatal" not in err, err
+    assert gone(child.engine)
 
 
 def test_a_killed_owner_takes_its_engine_along(home: Path, plugins: Path) -> None:
-    child = script(home, plugins, "time.sleep(60)\n")
-    assert child.stdout is not None
-    pid = int(child.stdout.readline())
-    assert Path(f"/proc/{pid}").exists()
-    child.kill()
-    child.communicate()
-    assert gone(pid)
+    child = Child(home, plugins, "sys.stdin.read()\n")
+    assert Path(f"/proc/{child.engine}").exists()
+    child.process.kill()
+    child.process.communicate()
+    assert gone(child.engine)
 
 
 def test_a_missing_folder_and_a_missing_program_are_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
