@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Token(commands::token::Token),
     Container(commands::container::Container),
     Init(commands::init::Init),
+    Dev(commands::dev::Dev),
+    Test(commands::test::Test),
     Doctor(commands::doctor::Doctor),
     ClientConfig(commands::client_config::ClientConfig),
     Completions(commands::completions::Completions),

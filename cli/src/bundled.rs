@@ -68,6 +68,14 @@ pub(crate) fn unpack(cache: &Path) -> Outcome<Option<PathBuf>> {
     }
 }
 
+/// The names of the first-party plugins.
+pub(crate) fn names() -> Vec<String> {
+    let mut names: Vec<String> = Plugins::iter().filter_map(|path| Some(path.split_once('/')?.0.to_owned())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// Names and contents, in order.
 fn embedded() -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<(String, Vec<u8>)> =

@@ -47,7 +47,11 @@ fn main() -> ExitCode {
 
 fn finish(cli: &Cli) -> ExitCode {
     let mut output = Output::new(cli.global.json);
-    output.stdout_taken = matches!(cli.command, Command::Serve(_));
+    output.stdout_taken = match &cli.command {
+        Command::Serve(_) => true,
+        Command::Dev(dev) => dev.takes_stdout(),
+        _ => false,
+    };
     match run(cli, &output) {
         Ok(()) => Exit::Ok.into(),
         Err(failure) => output.failure(&failure).into(),
@@ -61,7 +65,7 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Validate(command) => return command.run(output),
         Command::Schema(command) => return command.run(output),
         Command::Init(command) => return command.run(output),
-        Command::Package(command) => return command.run(output),
+        Command::Package(command) => return command.run(global, output),
         Command::Keygen(command) => return command.run(output),
         Command::Sign(command) => return command.run(output),
         Command::Completions(command) => return command.run(output),
@@ -91,6 +95,8 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Config(command) => command.run(&settings, output),
         Command::Token(command) => command.run(&settings, output),
         Command::Container(command) => command.run(&settings, output),
+        Command::Dev(command) => command.run(&settings, output),
+        Command::Test(command) => command.run(&settings, output),
         Command::Doctor(command) => command.run(&settings, output),
         Command::ClientConfig(command) => command.run(&settings, global, output),
         Command::Verify(command) => command.run(&settings, output),

@@ -21,6 +21,8 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     /// Errors as a document go to stderr, because stdout belongs to a protocol.
     pub(crate) stdout_taken: bool,
+    /// Results go to stderr, too.
+    aside: bool,
     colour_out: bool,
     colour_err: bool,
 }
@@ -60,6 +62,7 @@ impl Output {
         Self {
             json,
             stdout_taken: false,
+            aside: false,
             colour_out: wanted && io::stdout().is_terminal(),
             colour_err: wanted && io::stderr().is_terminal(),
         }
@@ -68,6 +71,11 @@ impl Output {
     /// The same without colours, for text that is cleaned as a whole before it is shown, such as what a question is about.
     pub(crate) const fn plain(self) -> Self {
         Self { colour_out: false, colour_err: false, ..self }
+    }
+
+    /// The same with stderr in the place of stdout, for a command whose stdout belongs to a protocol.
+    pub(crate) const fn aside(self) -> Self {
+        Self { aside: true, colour_out: self.colour_err, ..self }
     }
 
     /// Text for stdout in a tone; cleaned.
@@ -89,7 +97,7 @@ impl Output {
 
     /// Prints text as it is: what comes from others must be cleaned before.
     pub(crate) fn text(&self, text: &str) -> Outcome {
-        let mut out = io::stdout().lock();
+        let mut out: Box<dyn Write> = if self.aside { Box::new(io::stderr().lock()) } else { Box::new(io::stdout().lock()) };
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
         out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline.as_bytes())).and_then(|()| out.flush()).map_err(
             |error| {

@@ -165,7 +165,7 @@ impl Bundle {
 
 /// Makes a new file below an open folder, one part of its path after the other and following no link: whoever can write into the staging
 /// folder still can't lead a byte out of it.
-fn create(staging: &File, path: &PackagePath) -> rustix::io::Result<File> {
+pub(crate) fn create(staging: &File, path: &PackagePath) -> rustix::io::Result<File> {
     const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
     const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
     let (folders, name) = path.split();

@@ -4,11 +4,13 @@
 
 mod archive;
 mod bundle;
+pub mod dependencies;
 mod error;
 mod hex;
 mod ignore;
 mod inventory;
 pub mod limits;
+pub mod names;
 mod package;
 mod path;
 mod signature;

@@ -2,6 +2,7 @@
 //! the same words: the package that was written is opened and verified before it is handed out.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
@@ -78,6 +79,8 @@ pub struct Folder {
     root: PathBuf,
     manifest: Manifest,
     files: Vec<(PackagePath, FileMode)>,
+    /// Files from elsewhere, by the path that they have in the package.
+    added: BTreeMap<PackagePath, PathBuf>,
     left_out: Vec<String>,
 }
 
@@ -135,7 +138,41 @@ impl Folder {
         let (mut files, mut left_out) = (walk.files, walk.left_out);
         files.sort();
         left_out.sort();
-        Ok(Self { root: root.to_owned(), manifest, files, left_out })
+        Ok(Self { root: root.to_owned(), manifest, files, added: BTreeMap::new(), left_out })
+    }
+
+    /// Puts a file from elsewhere at a path of the package, in the place of the folder's own if it has one there.
+    ///
+    /// # Errors
+    /// When the path can't be in the package.
+    pub fn add(&mut self, path: &str, file: &Path) -> Result<(), Error> {
+        let parsed = PackagePath::parse(path).map_err(|problem| PackageError::Path { path: shown(path), problem })?;
+        self.files.retain(|(other, _)| *other != parsed);
+        let mut paths = PathSet::default();
+        for other in self.files.iter().map(|(other, _)| other).chain([&parsed]) {
+            paths.add(other).map_err(|clash| PackageError::Clash { path: shown(path), clash })?;
+        }
+        // Two are kept for the inventory and a signature.
+        if self.files.len() + 2 >= MAX_FILES {
+            return Err(PackageError::TooManyFiles.into());
+        }
+        self.files.push((parsed.clone(), FileMode::of(false)));
+        self.files.sort();
+        self.added.insert(parsed, file.to_owned());
+        Ok(())
+    }
+
+    /// Leaves out everything in a folder of the plugin.
+    pub fn leave_out(&mut self, folder: &str) {
+        let below = format!("{folder}/");
+        self.files.retain(|(path, _)| !path.as_str().starts_with(&below));
+    }
+
+    fn bytes(&self, path: &PackagePath) -> Result<Vec<u8>, Error> {
+        match self.added.get(path).and_then(|file| Some((file.parent()?, file.file_name()?.to_str()?))) {
+            Some((folder, name)) => read(folder, name, MAX_FILE_BYTES),
+            None => read(&self.root, path.as_str(), MAX_FILE_BYTES),
+        }
     }
 
     /// What the plugin says about itself.
@@ -154,7 +191,7 @@ impl Folder {
         let mut listed = Vec::with_capacity(self.files.len());
         let mut total = 0;
         for (path, mode) in &self.files {
-            let bytes = read(&self.root, path.as_str(), MAX_FILE_BYTES)?;
+            let bytes = self.bytes(path)?;
             total += bytes.len() as u64;
             if total > MAX_TOTAL_BYTES {
                 return Err(PackageError::TooLarge.into());
@@ -173,7 +210,7 @@ impl Folder {
         let name = PackagePath::parse(INVENTORY).map_err(|problem| Error::Internal(problem.to_string()))?;
         writer.add(&name, &paper, false).map_err(fails)?;
         for (path, mode) in &self.files {
-            let bytes = read(&self.root, path.as_str(), MAX_FILE_BYTES)?;
+            let bytes = self.bytes(path)?;
             writer.add(path, &bytes, *mode == FileMode::Executable).map_err(fails)?;
         }
         writer.finish().map_err(fails)?.flush().map_err(fails)?;

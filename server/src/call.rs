@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::catalog::Misfit as ArgumentProblem;
 use crate::{
-    Code, Host,
+    Code, Host, Seen, Witness,
     catalog::{Catalog, Lookup, PluginEntry, ServedTool, wrap_value},
     clean::{clean_content, clean_string, clean_text, clean_value, one_line},
+    witness,
 };
 
 /// How long past its deadline an executor may take before the host gives the call up itself.
@@ -228,6 +229,8 @@ impl Host {
         let catalog = self.catalog();
         let trace = request.trace.clone().unwrap_or_else(|| self.new_trace());
         let (name, caller, search) = (request.name.clone(), request.caller.clone(), request.search.clone());
+        let witness = self.settings.witness.as_ref();
+        witness::tell(witness, Seen::Begins { trace: &trace, tool: &name, args: &request.args });
         let way = Way { host: self, catalog: &catalog, trace: trace.clone(), updates, cancel };
         // The one place where a panic of ours is caught: it costs the call, not the host.
         let outcome = AssertUnwindSafe(way.walk(request)).catch_unwind().await.unwrap_or_else(|panic| {
@@ -237,6 +240,7 @@ impl Host {
         let in_session = matches!(catalog.lookup(&name), Lookup::Tool(plugin, _) if plugin.plugin.manifest.isolation == manifest_schema::Isolation::Session);
         let reply = CallReply { trace, outcome, elapsed: started.elapsed(), in_session };
         self.record(&catalog, &name, &caller, &reply);
+        witness::tell(witness, Seen::Ends { tool: &name, reply: &reply });
         if let (Some(search), CallOutcome::Completed(_)) = (search, &reply.outcome)
             && self.learns_from(&caller)
         {
@@ -339,7 +343,7 @@ impl Way<'_> {
         let (frames, mut receiver) = mpsc::channel(FRAME_QUEUE);
         let cancel = self.cancel.child_token();
         let io = CallIo { cancel: cancel.clone(), deadline: Instant::now() + limit, frames };
-        let mut pump = Pump::new(&permitted, self.trace.clone(), self.updates.clone(), self.host.settings.max_output_bytes);
+        let mut pump = Pump::new(&permitted, self);
         let outcome = {
             let mut running = executor.run(permitted, io);
             let overtime = tokio::time::sleep(limit + OVERTIME);
@@ -415,6 +419,14 @@ fn unable(plugin: &PluginEntry) -> Option<ToolFailure> {
         Is::Incompatible { wanted } => {
             Some(ToolFailure::new(FailureKind::Unsupported, format!("the plugin asks for Pegboard {wanted}")))
         }
+        Is::NameRefused { .. } => {
+            let message = "the plugin's name is refused, since it is taken for another one's";
+            Some(ToolFailure::new(FailureKind::Unavailable, message).with_hint("ask the operator to run `pegboard doctor`"))
+        }
+        Is::Lacking { problems } => Some(
+            ToolFailure::new(FailureKind::Unavailable, format!("the plugin {}", problems.join("; and ")))
+                .with_hint("ask the operator to install what is missing"),
+        ),
         Is::Unsupported { runtime: Runtime::Container } => Some(ToolFailure::new(
             FailureKind::Unsupported,
             "the plugin runs in a container, and this machine has no container engine",
@@ -431,6 +443,7 @@ struct Pump {
     plugin: Arc<Plugin>,
     trace: TraceId,
     updates: Option<mpsc::Sender<CallUpdate>>,
+    witness: Option<Witness>,
     last: f64,
     ahead: Vec<Content>,
     /// Bytes that content ahead of the result may still take.
@@ -438,8 +451,17 @@ struct Pump {
 }
 
 impl Pump {
-    fn new(call: &PermittedCall, trace: TraceId, updates: Option<mpsc::Sender<CallUpdate>>, room: usize) -> Self {
-        Self { plugin: call.call().plugin.clone(), trace, updates, last: f64::NEG_INFINITY, ahead: Vec::new(), room }
+    fn new(call: &PermittedCall, way: &Way<'_>) -> Self {
+        let settings = &way.host.settings;
+        Self {
+            plugin: call.call().plugin.clone(),
+            trace: way.trace.clone(),
+            updates: way.updates.clone(),
+            witness: settings.witness.clone(),
+            last: f64::NEG_INFINITY,
+            ahead: Vec::new(),
+            room: settings.max_output_bytes,
+        }
     }
 
     fn take(&mut self, frame: Frame) {
@@ -455,6 +477,7 @@ impl Pump {
             Frame::Log { level, message } => {
                 let message = one_line(&message, 2_000);
                 tracing::debug!(plugin = %self.plugin.manifest.name, trace = %self.trace.0, level = ?level, %message, "plugin log");
+                witness::tell(self.witness.as_ref(), Seen::Log { trace: &self.trace, level, message: &message });
                 self.send(CallUpdate::Log { level, message });
             }
             Frame::Content(content) => {

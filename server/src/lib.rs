@@ -23,6 +23,7 @@ mod search;
 mod session;
 mod settings;
 mod shutdown;
+mod witness;
 
 pub use call::{ArgumentProblem, CallOutcome, CallReply, CallRequest, CallUpdate, Caller};
 pub use catalog::{Availability, BrokenPlugin, Catalog, PluginEntry, Quarantined, Schema, SchemaProblem, ServedTool};
@@ -38,3 +39,4 @@ pub use search::{Detail, Filters, FoundTool, SearchReply, SearchRequest};
 pub use session::SessionKeys;
 pub use settings::{Dirs, PluginsFolder, PluginsSource, Settings, View};
 pub use shutdown::Shutdown;
+pub use witness::{Seen, Witness};

@@ -19,10 +19,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Availability, Code, Executors, Host, Operator, Settings, StartError, View,
+    Availability, Code, Executors, Host, Operator, Seen, Settings, StartError, View,
     catalog::{Catalog, Ingredients, Loader, Preparation, build},
     mcp::Lists,
     observed::Records,
+    witness,
 };
 
 /// Plugins that are made ready at once.
@@ -189,6 +190,7 @@ impl Refresher {
     pub(crate) fn adopt(&mut self, host: &Arc<Host>) {
         let catalog = host.catalog();
         announce(host, None, &catalog);
+        witness::tell(host.settings.witness.as_ref(), Seen::Catalog(&catalog));
         host.progress.send_modify(|now| now.catalog = catalog.generation);
         if !host.settings.frozen {
             self.watcher = Some(Watch::new(host.triggers.clone(), &host.settings));
@@ -291,6 +293,7 @@ impl Refresher {
                 let new = Arc::new(new);
                 announce(host, Some(&old), &new);
                 host.catalog.store(new.clone());
+                witness::tell(host.settings.witness.as_ref(), Seen::Catalog(&new));
                 host.progress.send_modify(|now| now.catalog = new.generation);
                 retire(host, &old, &new);
                 if listed(&old) != listed(&new) {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{EmbedderChoice, Reconsider};
+use crate::{EmbedderChoice, Reconsider, Witness};
 
 /// The three folders of Pegboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Settings {
     pub embedder: EmbedderChoice,
     /// Asked again when the operator's files change; the index follows in the background.
     pub reconsider: Option<Reconsider>,
+    /// Sees every call; none but where a plugin is developed.
+    pub witness: Option<Witness>,
     /// The most tools of one `tools/list` page.
     pub page_size: usize,
     /// How long running calls may take to end at shutdown.
@@ -96,6 +98,7 @@ impl Settings {
             warm: false,
             embedder: EmbedderChoice::default(),
             reconsider: None,
+            witness: None,
             page_size: 5_000,
             drain: Duration::from_secs(5),
             max_output_bytes: 8 << 20,

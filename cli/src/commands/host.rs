@@ -239,7 +239,15 @@ pub(crate) fn runners(settings: &Settings) -> Outcome<Runners> {
 
 /// The same for commands that look or call once: nothing is made ready but what is `wanted`.
 pub(crate) fn narrow(settings: &Settings, wanted: impl Fn(&Plugin) -> bool + Send + Sync + 'static) -> Outcome<Runners> {
-    let python = python_executor(settings)?;
+    narrow_with(settings, python_executor(settings)?, wanted)
+}
+
+/// The same with an executor of Python plugins that the command keeps a hold of.
+pub(crate) fn narrow_with(
+    settings: &Settings,
+    python: PythonExecutor,
+    wanted: impl Fn(&Plugin) -> bool + Send + Sync + 'static,
+) -> Outcome<Runners> {
     let level = python.level();
     let mcp = mcp_executor(settings, level)?;
     let wanted: Wanted = Arc::new(wanted);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use manifest_schema::foreign::Form;
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,15 +19,17 @@ use crate::{
 
 /// Turn plugins of other hosts into plugins of Pegboard
 ///
-/// Looks for folders with a `manifest.json` (a verb and definitions of inputs) or a `plugin.json` (an entry point and a class), copies each into a
-/// folder of its own with a `plugin.yaml`, and says what could not be carried over. Nothing is run, granted or served by it.
+/// Looks for folders with a `manifest.json` (a verb and definitions of inputs) or a `plugin.json` (an entry point and a class), and for bundles of
+/// MCP servers (`.mcpb`), copies each into a folder of its own with a `plugin.yaml`, and says what could not be carried over. Nothing is run,
+/// granted or served by it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
                              pegboard import ./old-plugins -o ./plugins      a whole tree\n  \
                              pegboard import ./old-plugins/weather           one, into ./imported\n  \
+                             pegboard import ./server.mcpb && pegboard approve server --plugins ./imported\n  \
                              pegboard serve --plugins ./plugins")]
 pub(crate) struct Import {
-    /// A plugin's folder, or a folder of such folders
+    /// A plugin's folder, a bundle, or a folder of such folders and bundles
     path: PathBuf,
     /// Where the plugins go; made when it is not there
     #[arg(long, short = 'o', value_name = "DIR", default_value = "imported")]
@@ -43,19 +46,16 @@ struct Report {
 
 impl Import {
     pub(crate) fn run(&self, output: &Output) -> Outcome {
-        if !self.path.is_dir() {
-            let hint = if self.path.extension().is_some_and(|end| end == "mcpb") {
-                "bundles of MCP servers are not imported yet: unpack it, then pegboard add NAME -- COMMAND"
-            } else {
-                "name a folder"
-            };
-            return Err(
-                Failure::not_found("import.not_found", format!("there is no folder `{}`", self.path.display())).hint(hint)
-            );
-        }
-        let candidates = foreign::find(&self.path)?;
+        let candidates = if foreign::is_bundle(&self.path) {
+            vec![Candidate::folder(self.path.clone(), Form::ManifestJson)]
+        } else if self.path.is_dir() {
+            foreign::find(&self.path)?
+        } else {
+            let message = format!("there is no folder and no bundle `{}`", self.path.display());
+            return Err(Failure::not_found("import.not_found", message).hint("name a folder, or a file that ends in .mcpb"));
+        };
         if candidates.is_empty() {
-            let message = format!("there is no `manifest.json` and no `plugin.json` in `{}`", self.path.display());
+            let message = format!("there is no `manifest.json`, no `plugin.json` and no bundle in `{}`", self.path.display());
             return Err(Failure::not_found("import.not_found", message));
         }
         std::fs::create_dir_all(&self.output).map_err(|error| Failure::file("make", &self.output, &error))?;
@@ -76,6 +76,11 @@ impl Import {
     fn one(&self, candidate: &Candidate, taken: &mut BTreeSet<String>) -> Report {
         let from = candidate.root.clone();
         let refused = |reason: String| Report { from: from.clone(), plugin: None, reason: Some(reason), notes: Vec::new() };
+        let unpacked = match foreign::is_bundle(&candidate.root).then(|| foreign::unpack(&candidate.root)).transpose() {
+            Ok(unpacked) => unpacked,
+            Err(reason) => return refused(reason),
+        };
+        let candidate = unpacked.as_ref().unwrap_or(candidate);
         let mut converted = match foreign::convert(candidate) {
             Ok(converted) => converted,
             Err(reason) => return refused(reason),

@@ -6,8 +6,9 @@ use clap::Args;
 use registry::{Folder, Packed};
 use serde_json::json;
 
-use super::{check_folder::Severity, packages, validate};
+use super::{check_folder::Severity, packages, validate, vendor};
 use crate::{
+    args::Global,
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Output, Tone},
@@ -28,6 +29,13 @@ pub(crate) struct Package {
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
+    /// Put the wheels of its Python dependencies inside, with the lock that names them
+    ///
+    /// The package then installs where there is no network, on machines with the same platform and Python as this one. `requirements.lock` in
+    /// the folder says which releases; without one they are resolved now. Wheels of other platforms are not fetched.
+    #[arg(long)]
+    vendor: bool,
+
     /// The package to write
     ///
     /// Default: NAME-VERSION.zip in the current folder. A file of that name is replaced, whole or not at all.
@@ -36,7 +44,7 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    pub(crate) fn run(&self, output: &Output) -> Outcome {
+    pub(crate) fn run(&self, global: &Global, output: &Output) -> Outcome {
         let manifest = self.folder.join(registry::MANIFEST);
         if !self.folder.is_dir() || !manifest.exists() {
             let message = format!("`{}` is no plugin: it holds no plugin.yaml", self.folder.display());
@@ -53,7 +61,9 @@ impl Package {
                 Failure::new(Exit::Invalid, "manifest.invalid", message).document(json!({"plugins": [report.document()]}))
             );
         }
-        let folder = Folder::read(&self.folder).map_err(|error| packages::failure(&error))?;
+        let mut folder = Folder::read(&self.folder).map_err(|error| packages::failure(&error))?;
+        // Holds the wheels until they are packed.
+        let vendored = if self.vendor { Some(vendor::fetch(&self.folder, &mut folder, global, output)?) } else { None };
         let name = format!("{}-{}.zip", folder.manifest().name, folder.manifest().version);
         let target = self.output.clone().unwrap_or_else(|| PathBuf::from(name));
         outside(&self.folder, &target)?;
@@ -61,7 +71,8 @@ impl Package {
         let handle = file.as_file().try_clone().map_err(|error| Failure::file("write", &target, &error))?;
         let packed = folder.pack(handle).map_err(|error| packages::failure(&error))?;
         packages::persist(file, &target)?;
-        show(&packed, &target, output)
+        let wheels = vendored.map(|vendored| vendored.wheels);
+        show(&packed, &target, wheels.as_deref(), output)
     }
 }
 
@@ -79,12 +90,15 @@ fn outside(folder: &Path, target: &Path) -> Outcome {
     Err(Failure::usage("package.inside", message).hint("give another place: -o ../NAME.zip"))
 }
 
-fn show(packed: &Packed, target: &Path, output: &Output) -> Outcome {
+fn show(packed: &Packed, target: &Path, wheels: Option<&[String]>, output: &Output) -> Outcome {
     let mut document = packages::document(&packed.bundle);
     if let Some(map) = document.as_object_mut() {
         map.insert("package".to_owned(), json!(target));
         map.insert("package_bytes".to_owned(), json!(packed.bytes));
         map.insert("left_out".to_owned(), json!(packed.left_out));
+        if let Some(wheels) = wheels {
+            map.insert("wheels".to_owned(), json!(wheels));
+        }
     }
     output.show(&document, |output| {
         let left_out = match packed.left_out.len() {
@@ -92,6 +106,11 @@ fn show(packed: &Packed, target: &Path, output: &Output) -> Outcome {
             _ => output.paint(Tone::Dim, &format!("\nleft out: {}", packed.left_out.join(" "))),
         };
         let head = format!("{} ({} bytes)", target.display(), packed.bytes);
-        format!("{}\n{}{left_out}", output.paint(Tone::Strong, &head), packages::line(&packed.bundle))
+        let inside = match wheels {
+            None => String::new(),
+            Some([]) => "\nno wheels inside: it needs none".to_owned(),
+            Some(wheels) => format!("\nwheels inside: {}", wheels.join(" ")),
+        };
+        format!("{}\n{}{inside}{left_out}", output.paint(Tone::Strong, &head), packages::line(&packed.bundle))
     })
 }

@@ -80,7 +80,7 @@ pub(crate) struct Serve {
 }
 
 /// An address, or a bare port of this machine.
-fn address(word: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(word: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = word.parse::<u16>() {
         return Ok(SocketAddr::new(DEFAULT_ADDRESS.ip(), port));
     }
@@ -162,7 +162,7 @@ fn announce(host: &Host, level: policy::Level) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), plugins = catalog.plugins.len(), tools = catalog.tools.len(), view, %level, "pegboard serves");
 }
 
-fn refused(error: &ServeError) -> Failure {
+pub(super) fn refused(error: &ServeError) -> Failure {
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     let (exit, code) = match error {
         ServeError::NoTokens { .. } => (Exit::Usage, "http.no_tokens"),

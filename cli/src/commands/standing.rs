@@ -60,6 +60,8 @@ pub(crate) const fn state(entry: &PluginEntry) -> (&'static str, Tone) {
         Availability::Withheld(_) => ("withheld", Tone::Care),
         Availability::Disabled => ("disabled", Tone::Dim),
         Availability::Incompatible { .. } => ("incompatible", Tone::Bad),
+        Availability::NameRefused { .. } => ("refused", Tone::Bad),
+        Availability::Lacking { .. } => ("lacking", Tone::Care),
         Availability::Unsupported { .. } => ("unsupported", Tone::Dim),
     }
 }
@@ -86,6 +88,10 @@ pub(crate) fn reasons(entry: &PluginEntry) -> Vec<Reason> {
                 message: format!("asks for Pegboard {wanted}, this is {}", env!("CARGO_PKG_VERSION")),
                 remedy: None,
             }]
+        }
+        Availability::NameRefused { reason } => vec![Reason { kind: "name", message: reason.clone(), remedy: None }],
+        Availability::Lacking { problems } => {
+            problems.iter().map(|problem| Reason { kind: "dependency", message: problem.clone(), remedy: None }).collect()
         }
         Availability::Unsupported { runtime: Runtime::Container } => vec![Reason {
             kind: "unsupported",

@@ -6,10 +6,11 @@ use std::{
     fs,
     io::Read as _,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use manifest_schema::foreign::{self, Adapter, Converted, ForeignPlugin, Form, MAX_FOREIGN_BYTES};
+use registry::Archive;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
@@ -23,14 +24,51 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Left where they are: made anew by whoever needs them, or not the plugin's.
 const SKIPPED: [&str; 7] = [".git", "node_modules", "__pycache__", ".venv", "venv", ".pytest_cache", "target"];
 
-/// A folder with a foreign manifest.
+/// What a bundle may hold: all that its server loads.
+const MAX_BUNDLE_FILES: usize = 20_000;
+const MAX_BUNDLE_BYTES: u64 = 512 << 20;
+/// How bundles of MCP servers are called.
+const BUNDLE: &str = "mcpb";
+
+/// A folder with a foreign manifest, or a bundle that holds one.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub(crate) root: PathBuf,
     pub(crate) form: Form,
+    /// The folder that a bundle was unpacked into; removed with this.
+    _unpacked: Option<tempfile::TempDir>,
 }
 
-/// Every folder below this one that holds a foreign manifest, in the order of paths; not what lies inside of one.
+impl Candidate {
+    pub(crate) fn folder(root: PathBuf, form: Form) -> Self {
+        Self { root, form, _unpacked: None }
+    }
+}
+
+/// Whether a path is called as bundles are.
+pub(crate) fn is_bundle(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case(BUNDLE)) && path.is_file()
+}
+
+/// Judges a bundle and unpacks it beside nothing of anyone's.
+///
+/// # Errors
+/// Which rule it breaks, or what is wrong with the machine.
+pub(crate) fn unpack(bundle: &Path) -> Result<Candidate, String> {
+    let archive = Archive::open_foreign(bundle).map_err(|error| format!("the archive {error}"))?;
+    let unpacked = tempfile::tempdir().map_err(|error| format!("a temporary folder can't be made: {error}"))?;
+    // Named as the bundle is, for one that does not say its name.
+    let stem = bundle.file_stem().map_or_else(|| "bundle".into(), ToOwned::to_owned);
+    let root = unpacked.path().join(stem);
+    fs::create_dir(&root).map_err(|error| format!("a temporary folder can't be made: {error}"))?;
+    archive.unpack_into(&root).map_err(|error| error.to_string())?;
+    if !root.join(Form::ManifestJson.file()).is_file() {
+        return Err(format!("there is no `{}` in it", Form::ManifestJson.file()));
+    }
+    Ok(Candidate { root, form: Form::ManifestJson, _unpacked: Some(unpacked) })
+}
+
+/// Every folder below this one that holds a foreign manifest, and every bundle, in the order of paths; not what lies inside of one.
 pub(crate) fn find(top: &Path) -> Outcome<Vec<Candidate>> {
     let mut found = Vec::new();
     let mut waiting = vec![(top.to_owned(), 0)];
@@ -44,7 +82,7 @@ pub(crate) fn find(top: &Path) -> Outcome<Vec<Candidate>> {
             ));
         }
         if let Some(form) = Form::ALL.into_iter().find(|form| folder.join(form.file()).is_file()) {
-            found.push(Candidate { root: folder, form });
+            found.push(Candidate::folder(folder, form));
             continue;
         }
         if depth >= MAX_DEPTH {
@@ -56,6 +94,8 @@ pub(crate) fn find(top: &Path) -> Outcome<Vec<Candidate>> {
             // A link could lead anywhere, back to above among it.
             if !skipped && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 waiting.push((entry.path(), depth + 1));
+            } else if entry.file_type().is_ok_and(|kind| kind.is_file()) && is_bundle(&entry.path()) {
+                found.push(Candidate::folder(entry.path(), Form::ManifestJson));
             }
         }
     }
@@ -111,12 +151,19 @@ pub(crate) fn write(candidate: &Candidate, converted: &Converted, manifest: &str
         .tempdir_in(parent)
         .map_err(|error| format!("`{}` can't be written: {error}", parent.display()))?;
     let copy = || -> Result<(), String> {
-        let mut room = Room { files: MAX_FILES, bytes: MAX_BYTES };
+        let mut room = if converted.whole {
+            Room { files: MAX_BUNDLE_FILES, bytes: MAX_BUNDLE_BYTES, depth: 32, skipped: &[] }
+        } else {
+            Room { files: MAX_FILES, bytes: MAX_BYTES, depth: MAX_DEPTH * 2, skipped: &SKIPPED }
+        };
         copy_into(&candidate.root, staging.path(), &mut room, 0)?;
         let put = |name: &str, text: &str| {
             fs::write(staging.path().join(name), text).map_err(|error| format!("`{name}` can't be written: {error}"))
         };
         put("plugin.yaml", manifest)?;
+        if let Some(program) = &converted.executable {
+            make_executable(staging.path(), program)?;
+        }
         if let Some(adapter) = &converted.adapter {
             put("pegboard_adapter.py", ADAPTER)?;
             put("pegboard_adapter.json", &described(adapter))?;
@@ -149,21 +196,34 @@ fn marked(source: &str) -> String {
     format!("{head}{MARK}{rest}")
 }
 
-/// What may still be copied.
+/// Archives do not always say which file is a program.
+fn make_executable(root: &Path, program: &str) -> Result<(), String> {
+    let inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let path = root.join(program);
+    if !inside(Path::new(program)) || !path.is_file() {
+        return Err(format!("its program `{program}` is not in it"));
+    }
+    let failed = |error: std::io::Error| format!("`{program}` can't be made executable: {error}");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(failed)
+}
+
+/// What may still be copied, and what stays behind.
 struct Room {
     files: usize,
     bytes: u64,
+    depth: usize,
+    skipped: &'static [&'static str],
 }
 
 fn copy_into(from: &Path, to: &Path, room: &mut Room, depth: usize) -> Result<(), String> {
-    if depth > MAX_DEPTH * 2 {
+    if depth > room.depth {
         return Err("its folders lie too deep in one another".to_owned());
     }
     let entries = fs::read_dir(from).map_err(|error| format!("`{}` can't be read: {error}", from.display()))?;
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let Ok(kind) = entry.file_type() else { continue };
-        if SKIPPED.iter().any(|skipped| name == *skipped) || name == "plugin.yaml" {
+        if room.skipped.iter().any(|skipped| name == *skipped) || name == "plugin.yaml" {
             continue;
         }
         if kind.is_dir() {
@@ -171,8 +231,8 @@ fn copy_into(from: &Path, to: &Path, room: &mut Room, depth: usize) -> Result<()
             copy_into(&path, &to.join(&name), room, depth + 1)?;
         } else if kind.is_file() {
             let length = entry.metadata().map_or(u64::MAX, |found| found.len());
-            room.files = room.files.checked_sub(1).ok_or(format!("it has more than {MAX_FILES} files"))?;
-            room.bytes = room.bytes.checked_sub(length).ok_or(format!("it has more than {MAX_BYTES} bytes"))?;
+            room.files = room.files.checked_sub(1).ok_or("it has more files than a plugin may have")?;
+            room.bytes = room.bytes.checked_sub(length).ok_or("it has more bytes than a plugin may have")?;
             fs::copy(&path, to.join(&name)).map_err(|error| format!("`{}` can't be copied: {error}", path.display()))?;
         }
         // Links and special files stay behind: what they lead to is not the plugin's.

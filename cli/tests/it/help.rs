@@ -2,7 +2,7 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 64] = [
+const COMMANDS: [&[&str]; 66] = [
     &["serve"],
     &["engine"],
     &["engine", "start"],
@@ -63,6 +63,8 @@ const COMMANDS: [&[&str]; 64] = [
     &["container", "stop"],
     &["container", "prune"],
     &["init"],
+    &["dev"],
+    &["test"],
     &["doctor"],
     &["client-config"],
     &["completions"],

@@ -136,3 +136,128 @@ fn a_hundred_are_imported_in_one_command() {
     assert_eq!(document["imported"], 100);
     assert_eq!(home.imported("count42__count42", &json!({"text": "x"}))["structured"], json!({"result": 42}));
 }
+
+/// Packs a folder as bundles' own packers do: folders in the list, sizes after the data. With a third argument the first entry climbs.
+const PACK: &str = r#"
+import pathlib, sys, zipfile
+
+class Stream:
+    def __init__(self, file):
+        self.file = file
+    def write(self, data):
+        return self.file.write(data)
+    def flush(self):
+        self.file.flush()
+
+root, target = map(pathlib.Path, sys.argv[1:3])
+with open(target, "wb") as file, zipfile.ZipFile(Stream(file), "w", zipfile.ZIP_DEFLATED) as bundle:
+    if sys.argv[3:]:
+        bundle.writestr("../escaped.txt", "out")
+    for path in sorted(root.rglob("*")):
+        bundle.write(path, path.relative_to(root).as_posix() + ("/" if path.is_dir() else ""))
+"#;
+
+impl Home {
+    fn packed(&self, folder: &str, bundle: &str, more: &[&str]) {
+        let (from, to) = (self.path().join("theirs").join(folder), self.path().join(bundle));
+        let mut python = std::process::Command::new("python3");
+        let done = python.args(["-c", PACK]).args([&from, &to]).args(more).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+fn bundle(change: impl FnOnce(&mut Value)) -> String {
+    let mut manifest = json!({
+        "manifest_version": "0.3", "name": "Note Keeper", "display_name": "Note Keeper", "version": "2.1.0", "description": "Keeps notes",
+        "author": {"name": "Ada", "email": "ada@example.org"}, "license": "MIT", "icon": "icon.png", "keywords": ["notes"],
+        "server": {"type": "python", "entry_point": "server/upstream.py", "mcp_config": {
+            "command": crate::upstream::python(), "args": ["${__dirname}/server/upstream.py", "server/offered.json", "--level=${user_config.level}"],
+            "env": {"NOTES_KEY": "${user_config.api_key}", "NOTES_HOME": "${HOME}/notes", "NOTES_LIB": "${__dirname}/server/lib"}}},
+        "user_config": {"level": {"type": "number", "default": 3}, "api_key": {"type": "string", "title": "Key", "sensitive": true, "required": true}},
+        "tools": [{"name": "read"}], "compatibility": {"platforms": ["linux", "darwin"]},
+    });
+    change(&mut manifest);
+    manifest.to_string()
+}
+
+#[test]
+fn a_bundle_of_an_mcp_server_is_imported_and_its_server_answers() {
+    let home = Home::new();
+    let offered = json!({"name": "notes", "tools": [{"name": "environment", "description": "Says what a variable is",
+        "inputSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}, {"name": "show", "description": "Says how it was started",
+        "inputSchema": {"type": "object"}}]});
+    home.foreign(
+        "notes",
+        &[
+            ("manifest.json", &bundle(|_| ())),
+            ("server/upstream.py", include_str!("../servers/upstream.py")),
+            ("server/offered.json", &offered.to_string()),
+            ("server/node_modules/kept/index.js", "all of it comes along"),
+        ],
+    );
+    home.packed("notes", "notes.mcpb", &[]);
+    let report = home.run(&["import", "notes.mcpb", "--json"]).ends(0).json();
+    assert_eq!(report["plugins"][0]["plugin"], "note_keeper", "{report}");
+    let notes = report["plugins"][0]["notes"].to_string();
+    for words in ["`icon` has no place", "NOTES_HOME", "`level` is its default", "so it has none", "pegboard approve note_keeper"]
+    {
+        assert!(notes.contains(words), "{words}: {notes}");
+    }
+    assert!(home.path().join("imported/note_keeper/server/node_modules/kept/index.js").is_file());
+    home.run(&["validate", "imported/note_keeper"]).ends(0);
+    let here = |args: &[&str]| home.run(&[args, &["--plugins", "imported", "--json"]].concat());
+    // Its secret comes from the operator, and its tools wait for a yes.
+    assert_eq!(here(&["call", "note_keeper__show", "--args", "{}"]).end().code, 5);
+    home.run(&["secret", "set", "note_keeper", "API_KEY", "--plugins", "imported"]).stdin("s3cret").ends(0);
+    here(&["approve", "note_keeper", "--yes"]).ends(0);
+    let started = here(&["call", "note_keeper__show", "--args", "{}"]).ends(0).json();
+    assert!(started["content"][0]["text"].as_str().unwrap().contains("--level=3"), "{started}");
+    let key = here(&["call", "note_keeper__environment", "--args", r#"{"name": "NOTES_KEY"}"#]).ends(0).json();
+    assert_eq!(key["content"][0]["text"], "s3cret");
+    let unset = here(&["call", "note_keeper__environment", "--args", r#"{"name": "NOTES_HOME"}"#]).ends(0).json();
+    assert_eq!(unset["content"][0]["text"], "not set");
+}
+
+#[test]
+fn bundles_that_can_not_be_taken_get_their_reason() {
+    let home = Home::new();
+    let cases: [(&str, String, &str); 5] = [
+        ("darwin", bundle(|manifest| manifest["compatibility"]["platforms"] = json!(["darwin"])), "not on Linux"),
+        ("kind", bundle(|manifest| manifest["server"]["type"] = json!("wasm")), "`wasm`"),
+        (
+            "ask",
+            bundle(|manifest| manifest["user_config"]["level"] = json!({"type": "string", "required": true})),
+            "must be given by its user",
+        ),
+        ("secret", bundle(|manifest| manifest["user_config"]["level"] = json!({"sensitive": true})), "can read arguments"),
+        (
+            "nothing",
+            bundle(|manifest| manifest["server"] = json!({"type": "node"})),
+            "neither `mcp_config.command` nor `entry_point`",
+        ),
+    ];
+    for (name, manifest, _) in &cases {
+        home.foreign(name, &[("manifest.json", manifest)]);
+        fs::create_dir_all(home.path().join("bundles")).unwrap();
+        home.packed(name, &format!("bundles/{name}.mcpb"), &[]);
+    }
+    home.packed("kind", "bundles/climbs.mcpb", &["climbs"]);
+    fs::write(home.path().join("bundles/none.mcpb"), "no archive").unwrap();
+    // A whole folder of them, and one that can be taken.
+    home.foreign("taken", &[("manifest.json", &bundle(|_| ()))]);
+    home.packed("taken", "bundles/taken.mcpb", &[]);
+    let report = home.run(&["import", "bundles", "--json"]).ends(0).json();
+    assert_eq!((&report["imported"], &report["refused"]), (&json!(1), &json!(7)), "{report}");
+    let more = [("climbs", "climbs with `..`"), ("none", "no zip archive")];
+    for (name, words) in cases.iter().map(|(name, _, words)| (*name, *words)).chain(more) {
+        let file = format!("{name}.mcpb");
+        let found = report["plugins"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|plugin| plugin["from"].as_str().unwrap().ends_with(&file))
+            .unwrap();
+        assert!(found["reason"].as_str().unwrap().contains(words), "{name}: {found}");
+    }
+    assert!(!home.path().join("escaped.txt").exists());
+}

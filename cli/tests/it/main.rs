@@ -7,6 +7,7 @@
     reason = "a test that can't go on must stop; it starts the program under test; literals are passed whole"
 )]
 
+mod author;
 mod client_config;
 mod config;
 mod engine;
@@ -19,6 +20,7 @@ mod json;
 mod learn;
 mod models;
 mod packages;
+mod pages;
 mod run;
 mod secrets;
 mod serve;

@@ -31,6 +31,12 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// Variables that say where packages come from, and how that place is known to be the right one.
+pub(crate) fn package_variables() -> impl Iterator<Item = (String, String)> {
+    const PREFIXES: [&str; 5] = ["PIP_", "UV_", "NPM_CONFIG_", "SSL_CERT_", "NODE_EXTRA_"];
+    std::env::vars().filter(|(name, _)| PREFIXES.iter().any(|prefix| name.to_uppercase().starts_with(prefix)))
+}
+
 impl Home {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
@@ -93,6 +99,12 @@ impl Home {
 impl Run {
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// With what says where packages come from on this machine.
+    pub(crate) fn packages(mut self) -> Self {
+        self.command.envs(package_variables());
         self
     }
 

@@ -20,6 +20,7 @@ use crate::{
     lock::{self, LockError},
     settings::PythonSettings,
     trusted,
+    vendor::VENDORED,
 };
 
 /// The uv that is installed when none is found.
@@ -70,7 +71,7 @@ pub enum EnvironmentError {
 /// Makes environments, one at a time per digest.
 #[derive(Debug)]
 pub struct Environments {
-    settings: PythonSettings,
+    pub(crate) settings: PythonSettings,
     interpreters: Interpreters,
     making: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
 }
@@ -104,9 +105,21 @@ impl Environments {
     /// # Errors
     /// [`EnvironmentError`] with the step that failed.
     pub fn ensure(&self, plugin: &Plugin, line: &mut dyn FnMut(&str)) -> Result<Environment, EnvironmentError> {
+        self.ensure_with(plugin, &[], line)
+    }
+
+    /// The same with further packages, resolved together with the plugin's own, which keep the versions of its lock.
+    pub(crate) fn ensure_with(
+        &self,
+        plugin: &Plugin,
+        further: &[&str],
+        line: &mut dyn FnMut(&str),
+    ) -> Result<Environment, EnvironmentError> {
         let base = self.interpreters.pick(plugin.manifest.python_requires.as_deref())?;
-        let Some(requirements) = requirements(plugin)? else {
-            return Ok(Environment { python: base.executable.clone(), base, venv: None });
+        let requirements = match requirements(plugin)? {
+            None if further.is_empty() => return Ok(Environment { python: base.executable.clone(), base, venv: None }),
+            found if further.is_empty() => found.unwrap_or_default(),
+            found => found.unwrap_or_default().with(further)?,
         };
         let gate = self.gate(&requirements.wanted_digest());
         let _one = gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +133,7 @@ impl Environments {
         if !venv.is_dir() {
             let text = fs::read_to_string(&lock).map_err(|error| step("reading the lock", &error))?;
             lock::check(&text).map_err(|problem| EnvironmentError::Lock { problem })?;
-            self.install(&base, &lock, &venv, line)?;
+            self.install(&base, &lock, &venv, requirements.wheels.as_deref(), line)?;
         }
         Ok(Environment { python: venv.join("bin/python"), base, venv: Some(venv) })
     }
@@ -172,7 +185,12 @@ impl Environments {
     }
 
     /// Resolves once and keeps the answer: the next start installs the same bytes.
-    fn resolve(&self, base: &Interpreter, wanted: &[String], line: &mut dyn FnMut(&str)) -> Result<PathBuf, EnvironmentError> {
+    pub(crate) fn resolve(
+        &self,
+        base: &Interpreter,
+        wanted: &[String],
+        line: &mut dyn FnMut(&str),
+    ) -> Result<PathBuf, EnvironmentError> {
         if let Some(lock) = self.kept_lock(base, wanted) {
             return Ok(lock);
         }
@@ -201,13 +219,42 @@ impl Environments {
     }
 
     /// Builds beside and renames: a virtualenv is whole or not there.
-    fn install(&self, base: &Interpreter, lock: &Path, venv: &Path, line: &mut dyn FnMut(&str)) -> Result<(), EnvironmentError> {
-        let uv = self.uv(base, line)?;
+    fn install(
+        &self,
+        base: &Interpreter,
+        lock: &Path,
+        venv: &Path,
+        wheels: Option<&Path>,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<(), EnvironmentError> {
         make_folder(venv.parent())?;
         let staging = venv.with_extension(format!("tmp-{}", std::process::id()));
         if staging.exists() {
             fs::remove_dir_all(&staging).map_err(|error| step("clearing an unfinished virtualenv", &error))?;
         }
+        let synced = match wheels {
+            // Nothing is fetched for a plugin that brings its wheels, an installer neither.
+            Some(wheels) if self.uv_at_hand().is_none() => self.unpack_vendored(base, lock, wheels, &staging, line),
+            _ => self.sync(base, lock, &staging, wheels, line),
+        };
+        let kept = synced.and_then(|()| fs::rename(&staging, venv).map_err(|error| step("keeping the virtualenv", &error)));
+        if kept.is_err() && staging.exists() && fs::remove_dir_all(&staging).is_err() {
+            tracing::warn!(path = %staging.display(), "an unfinished virtualenv could not be removed");
+        }
+        // Another server may have made the same one meanwhile.
+        if venv.is_dir() { Ok(()) } else { kept }
+    }
+
+    /// Makes the virtualenv with uv.
+    fn sync(
+        &self,
+        base: &Interpreter,
+        lock: &Path,
+        staging: &Path,
+        wheels: Option<&Path>,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<(), EnvironmentError> {
+        let uv = self.uv(base, line)?;
         let make: [&OsStr; 6] = [
             "venv".as_ref(),
             "--no-project".as_ref(),
@@ -218,7 +265,7 @@ impl Environments {
         ];
         self.run("making the virtualenv", &uv, &make, line)?;
         let python = staging.join("bin/python");
-        let sync: [&OsStr; 10] = [
+        let mut sync: Vec<&OsStr> = vec![
             "pip".as_ref(),
             "sync".as_ref(),
             "--python".as_ref(),
@@ -231,25 +278,28 @@ impl Environments {
             "--no-progress".as_ref(),
             lock.as_os_str(),
         ];
-        let synced = self.run("installing the dependencies", &uv, &sync, line);
-        let kept = synced.and_then(|()| fs::rename(&staging, venv).map_err(|error| step("keeping the virtualenv", &error)));
-        if kept.is_err() && staging.exists() && fs::remove_dir_all(&staging).is_err() {
-            tracing::warn!(path = %staging.display(), "an unfinished virtualenv could not be removed");
+        if let Some(wheels) = wheels {
+            sync.extend(["--offline".as_ref(), "--no-index".as_ref(), "--find-links".as_ref(), wheels.as_os_str()]);
         }
-        // Another server may have made the same one meanwhile.
-        if venv.is_dir() { Ok(()) } else { kept }
+        self.run("installing the dependencies", &uv, &sync, line)
+    }
+
+    fn uv_at_hand(&self) -> Option<PathBuf> {
+        let on_path = self.settings.search_path.iter().map(|folder| folder.join("uv"));
+        on_path.chain([self.private_uv()]).find(|path| path.is_file())
+    }
+
+    fn private_uv(&self) -> PathBuf {
+        self.settings.cache.join("tools").join(UV.replace("==", "-")).join("bin/uv")
     }
 
     /// uv from the search path, or from a private virtualenv that is made once.
     fn uv(&self, base: &Interpreter, line: &mut dyn FnMut(&str)) -> Result<PathBuf, EnvironmentError> {
-        if let Some(found) = self.settings.search_path.iter().map(|folder| folder.join("uv")).find(|path| path.is_file()) {
+        if let Some(found) = self.uv_at_hand() {
             return Ok(found);
         }
         let home = self.settings.cache.join("tools").join(UV.replace("==", "-"));
-        let uv = home.join("bin/uv");
-        if uv.is_file() {
-            return Ok(uv);
-        }
+        let uv = self.private_uv();
         let gate = self.gate(&Digest::of([UV.as_bytes()]));
         let _one = gate.lock().unwrap_or_else(PoisonError::into_inner);
         if uv.is_file() {
@@ -271,7 +321,7 @@ impl Environments {
         }
     }
 
-    fn run(
+    pub(crate) fn run(
         &self,
         step: &'static str,
         program: &Path,
@@ -289,14 +339,30 @@ impl Environments {
 }
 
 /// What a plugin needs from the package index.
-struct Requirements {
+#[derive(Default)]
+pub(crate) struct Requirements {
     /// `requirements.lock` beside `plugin.yaml`.
-    lock: Option<PathBuf>,
+    pub(crate) lock: Option<PathBuf>,
     /// One line a dependency.
-    wanted: Vec<String>,
+    pub(crate) wanted: Vec<String>,
+    /// The folder of the wheels that it brings.
+    wheels: Option<PathBuf>,
 }
 
 impl Requirements {
+    fn with(self, further: &[&str]) -> Result<Self, EnvironmentError> {
+        let mut wanted = match &self.lock {
+            Some(lock) => {
+                let text = fs::read_to_string(lock).map_err(|error| step("reading the lock", &error))?;
+                lock::releases(&text).map_err(|problem| EnvironmentError::Lock { problem })?
+            }
+            None => self.wanted,
+        };
+        wanted.extend(further.iter().map(|package| (*package).to_owned()));
+        wanted.sort();
+        Ok(Self { lock: None, wanted, wheels: None })
+    }
+
     fn wanted_digest(&self) -> Digest {
         let lock = self.lock.as_ref().map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
         Digest::of(self.wanted.iter().map(String::as_bytes).chain([lock]))
@@ -304,11 +370,12 @@ impl Requirements {
 }
 
 /// `None` when the standard library is enough.
-fn requirements(plugin: &Plugin) -> Result<Option<Requirements>, EnvironmentError> {
+pub(crate) fn requirements(plugin: &Plugin) -> Result<Option<Requirements>, EnvironmentError> {
     let mut wanted = Vec::new();
     for dependency in &plugin.manifest.dependencies {
         if dependency.source != DependencySource::Pypi {
-            if dependency.optional {
+            // A plugin is no package: whether it is there was asked before the call got here.
+            if dependency.optional || dependency.source == DependencySource::Marketplace {
                 continue;
             }
             let from = format!("{:?}", dependency.source).to_lowercase();
@@ -318,14 +385,16 @@ fn requirements(plugin: &Plugin) -> Result<Option<Requirements>, EnvironmentErro
     }
     let lock = Some(plugin.root.join("requirements.lock")).filter(|lock| lock.is_file());
     wanted.sort();
-    Ok((lock.is_some() || !wanted.is_empty()).then_some(Requirements { lock, wanted }))
+    // Without a lock nothing would say which wheels they are.
+    let wheels = Some(plugin.root.join(VENDORED)).filter(|folder| lock.is_some() && folder.is_dir());
+    Ok((lock.is_some() || !wanted.is_empty()).then_some(Requirements { lock, wanted, wheels }))
 }
 
-fn step(step: &'static str, error: &std::io::Error) -> EnvironmentError {
+pub(crate) fn step(step: &'static str, error: &std::io::Error) -> EnvironmentError {
     EnvironmentError::Step { step, problem: error.to_string() }
 }
 
-fn make_folder(folder: Option<&Path>) -> Result<(), EnvironmentError> {
+pub(crate) fn make_folder(folder: Option<&Path>) -> Result<(), EnvironmentError> {
     folder.map_or(Ok(()), fs::create_dir_all).map_err(|error| step("making a folder in the cache", &error))
 }
 

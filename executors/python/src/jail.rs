@@ -30,9 +30,6 @@ const INODES: u64 = 16 * 1024;
 /// How long the end of a jail may take before it is no longer waited for.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// `-I` leaves every folder out of the path; the runtime's is the only one that is put there before the plugin's.
-const START: &str = "import sys; sys.path.insert(0, sys.argv[1]); import pegboard_runtime.zygote";
-
 static COUNTER: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn sandbox_level(level: Level) -> sandbox::Level {
@@ -109,13 +106,14 @@ fn identity(plugin: &Plugin, allowed: &Allowed) -> io::Result<Identity> {
 #[error("`{}` belongs to root, and a plugin never runs as root; give the folder another owner and group, or run Pegboard as an ordinary user", .0.display())]
 struct Unusable(PathBuf);
 
-/// The jail of a plugin's zygote, or of one call on the spawn road.
+/// The jail of a plugin's zygote, of one call on the spawn road, or of its tests: `begin` is the program's first line.
 pub(crate) fn build(
     parts: &Parts,
     plugin: &Plugin,
     allowed: &Allowed,
     environment: &Environment,
     ground: &Ground,
+    begin: &str,
 ) -> Result<Jail, ToolFailure> {
     let manifest = &plugin.manifest;
     let network = allowed.powers.keys().any(|power| power.is_network());
@@ -129,7 +127,7 @@ pub(crate) fn build(
         "-X".to_owned(),
         "faulthandler".to_owned(),
         "-c".to_owned(),
-        START.to_owned(),
+        begin.to_owned(),
         text(&parts.runtime.root),
     ];
     let mut jail = Jail::new(sandbox_level(parts.level), argv.to_vec());

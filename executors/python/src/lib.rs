@@ -16,8 +16,10 @@ mod pool;
 mod runtime_files;
 mod settings;
 mod start;
+mod suite;
 mod supervisor;
 mod trusted;
+mod vendor;
 mod zygote;
 
 use std::{
@@ -34,6 +36,8 @@ use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
 pub use environment::{Environment, EnvironmentError, Environments};
 pub use interpreter::{Interpreter, InterpreterError, Interpreters};
 pub use settings::PythonSettings;
+pub use suite::{TestOutcome, TestReport};
+pub use vendor::{VENDORED, Vendored};
 
 use crate::{groups::Groups, runtime_files::Runtime, supervisor::Supervisor};
 
@@ -127,9 +131,21 @@ impl PythonExecutor {
     /// # Errors
     /// The failure that its first call would get.
     pub async fn warm(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> Result<(), ToolFailure> {
+        self.load(plugin, allowed).await.map(drop)
+    }
+
+    /// The same; says which of its tools could not be loaded, and why, in the order of names.
+    ///
+    /// # Errors
+    /// The failure that the first call of each tool would get.
+    pub async fn load(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> Result<Vec<(String, ToolFailure)>, ToolFailure> {
         let supervisor = self.inner.supervisor(&plugin, &allowed).await;
         supervisor.ensure_environment().await?;
-        supervisor.start().await.map(drop)
+        let warm = supervisor.start().await?;
+        let faults = warm.zygote().loaded.faults.iter();
+        let mut faults: Vec<(String, ToolFailure)> = faults.map(|(tool, failure)| (tool.clone(), failure.clone())).collect();
+        faults.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(faults)
     }
 }
 

@@ -28,6 +28,22 @@ pub enum LockError {
 /// # Errors
 /// [`LockError`] names the first entry that is anything but a pinned, hashed release.
 pub(crate) fn check(text: &str) -> Result<(), LockError> {
+    entries(text).iter().try_for_each(|(line, entry)| check_entry(*line, entry))
+}
+
+/// The pinned releases without their hashes, such as `six==1.17.0`, with their markers.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn releases(text: &str) -> Result<Vec<String>, LockError> {
+    check(text)?;
+    let release = |entry: &String| entry.split(" --hash=").next().unwrap_or_default().trim().to_owned();
+    Ok(entries(text).iter().map(|(_, entry)| release(entry)).collect())
+}
+
+/// The entries with the one-based line where each starts; an entry may go on over several lines.
+fn entries(text: &str) -> Vec<(usize, String)> {
+    let mut entries = Vec::new();
     let mut entry = String::new();
     let mut start = 1;
     for (index, raw) in text.lines().enumerate() {
@@ -43,11 +59,14 @@ pub(crate) fn check(text: &str) -> Result<(), LockError> {
         entry.push_str(part);
         entry.push(' ');
         if !goes_on {
-            check_entry(start, entry.trim())?;
+            entries.push((start, entry.trim().to_owned()));
             entry.clear();
         }
     }
-    if entry.trim().is_empty() { Ok(()) } else { check_entry(start, entry.trim()) }
+    if !entry.trim().is_empty() {
+        entries.push((start, entry.trim().to_owned()));
+    }
+    entries
 }
 
 fn check_entry(line: usize, entry: &str) -> Result<(), LockError> {

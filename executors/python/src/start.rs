@@ -32,6 +32,8 @@ const QUIET: [(&str, &str); 9] = [
     ("RAYON_NUM_THREADS", "1"),
     ("TOKENIZERS_PARALLELISM", "false"),
 ];
+/// `-I` leaves every folder out of the path; the runtime's is the only one that is put there before the plugin's.
+const BEGIN: &str = "import sys; sys.path.insert(0, sys.argv[1]); import pegboard_runtime.zygote";
 /// Descriptors of a call.
 const OPEN_FILES: u64 = 128;
 /// Threads and processes of a call, where its uid is its own.
@@ -47,10 +49,20 @@ pub(crate) struct Made {
 
 /// Makes the environment off the async threads.
 pub(crate) async fn environment(parts: &Arc<Parts>, plugin: &Arc<Plugin>) -> Result<Environment, ToolFailure> {
+    environment_with(parts, plugin, &[]).await
+}
+
+/// The same with further packages, for the plugin's tests.
+pub(crate) async fn environment_with(
+    parts: &Arc<Parts>,
+    plugin: &Arc<Plugin>,
+    further: &'static [&'static str],
+) -> Result<Environment, ToolFailure> {
     let (shared, subject) = (Arc::clone(parts), Arc::clone(plugin));
     let made = tokio::task::spawn_blocking(move || {
         let name = subject.manifest.name.to_string();
-        let environment = shared.environments.ensure(&subject, &mut |line| tracing::info!(plugin = name, "{line}"))?;
+        let environment =
+            shared.environments.ensure_with(&subject, further, &mut |line| tracing::info!(plugin = name, "{line}"))?;
         shared.runtime.compile_for(&environment.base, &shared.settings);
         Ok(environment)
     });
@@ -125,7 +137,7 @@ async fn load(
 ) -> Result<Arc<Zygote>, ToolFailure> {
     let (control, theirs) = Control::pair().map_err(|error| internal("a control socket could not be made", &error))?;
     let ground = jail::Ground::lay(parts, plugin, allowed).map_err(|error| ground_failure(&error))?;
-    let jail = jail::build(parts, plugin, allowed, environment, &ground)?;
+    let jail = jail::build(parts, plugin, allowed, environment, &ground, BEGIN)?;
     let order = encode_order(parts, plugin, allowed, environment, &jail, describe)?;
     let confined = jail::spawn(parts, plugin, jail, theirs, ground).await?;
     let manifest = &plugin.manifest;
@@ -219,7 +231,7 @@ fn call_folders(jail: &sandbox::Jail) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (readable, writable)
 }
 
-fn ground_failure(error: &std::io::Error) -> ToolFailure {
+pub(crate) fn ground_failure(error: &std::io::Error) -> ToolFailure {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
         // The path is the operator's business; the log has it.
         tracing::error!(%error, "a granted folder can't be used");
@@ -229,7 +241,7 @@ fn ground_failure(error: &std::io::Error) -> ToolFailure {
     internal("the plugin's room could not be made", error)
 }
 
-fn internal(what: &str, error: &std::io::Error) -> ToolFailure {
+pub(crate) fn internal(what: &str, error: &std::io::Error) -> ToolFailure {
     tracing::error!(%error, what, "the host could not start a plugin");
     ToolFailure::new(FailureKind::Internal, what.to_owned())
 }

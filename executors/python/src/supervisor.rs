@@ -86,7 +86,7 @@ enum Road {
 }
 
 impl Warm {
-    fn zygote(&self) -> &Arc<Zygote> {
+    pub(crate) fn zygote(&self) -> &Arc<Zygote> {
         match &self.road {
             Road::Fork(zygote) | Road::Spawn { first: zygote, .. } => zygote,
         }

@@ -244,7 +244,7 @@ impl Size {
 pub(crate) struct OutputTail(Arc<Mutex<Vec<u8>>>);
 
 impl OutputTail {
-    fn follow(jail: &mut Jailed) -> Self {
+    pub(crate) fn follow(jail: &mut Jailed) -> Self {
         let tail = Self::default();
         for pipe in jail.take_output() {
             let tail = tail.clone();
@@ -277,7 +277,7 @@ impl OutputTail {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).trim().to_owned()
     }
 }

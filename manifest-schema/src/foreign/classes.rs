@@ -73,7 +73,7 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
     for key in document.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
         notes.push(format!("`{}` has no place in plugin.yaml", cut(key, 60)));
     }
-    Ok(Converted { manifest, adapter: None, pairs_script: None, notes })
+    Ok(Converted { manifest, adapter: None, pairs_script: None, whole: false, executable: None, notes })
 }
 
 /// Module and class of `main.py:Class`, `package.main:Class`, `package.main.Class`, or of a file with one class that has `execute`.

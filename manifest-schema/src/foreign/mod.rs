@@ -2,6 +2,7 @@
 //!
 //! Pure: files are handed in as text. Nothing here runs or trusts what it reads; the result is parsed like any other manifest.
 
+mod bundles;
 mod classes;
 mod verbs;
 mod words;
@@ -58,6 +59,10 @@ pub struct Converted {
     pub adapter: Option<Adapter>,
     /// A script that expects its input as a list of pairs.
     pub pairs_script: Option<String>,
+    /// What it needs to run lies in its folder, however large: nothing of it may be left behind.
+    pub whole: bool,
+    /// A file that must be executable, which archives do not always say.
+    pub executable: Option<String>,
     /// What could not be carried over, and what was assumed.
     pub notes: Vec<String>,
 }
@@ -134,6 +139,7 @@ pub fn convert(plugin: &ForeignPlugin<'_>) -> Result<Converted, ForeignError> {
         return Err(ForeignError::NotAPlugin { file, expected: "an object" });
     };
     match plugin.form {
+        Form::ManifestJson if bundles::is_bundle(&document) => bundles::convert(plugin, &document),
         Form::ManifestJson => verbs::convert(plugin, &document),
         Form::PluginJson => classes::convert(plugin, &document),
     }

@@ -68,11 +68,11 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
         "python" | "py" | "python3" => {
             let code = Code::find(plugin, document)?;
             let (adapter, pairs_script) = code.into_spec(&mut spec, inputs);
-            Converted { manifest, adapter, pairs_script, notes }
+            Converted { manifest, adapter, pairs_script, whole: false, executable: None, notes }
         }
         "container" | "docker" => {
             container(plugin, document, &mut manifest)?;
-            Converted { manifest, adapter: None, pairs_script: None, notes }
+            Converted { manifest, adapter: None, pairs_script: None, whole: false, executable: None, notes }
         }
         _ => return Err(ForeignError::Language { language: cut(&language, 40) }),
     };

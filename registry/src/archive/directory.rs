@@ -4,7 +4,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 use super::{ArchiveError, bytes::Bytes};
-use crate::limits::{MAX_DIRECTORY_BYTES, MAX_FILES, MAX_PACKAGE_BYTES};
+use crate::limits::Bounds;
 
 const END: u32 = 0x0605_4b50;
 const END_BYTES: usize = 22;
@@ -58,7 +58,7 @@ pub(super) struct Local {
 }
 
 /// Finds the end of the archive, which must be the end of the file.
-pub(super) fn end(file: &File, length: u64) -> Result<End, ArchiveError> {
+pub(super) fn end(file: &File, length: u64, bounds: Bounds) -> Result<End, ArchiveError> {
     let tail_bytes = length.min(END_BYTES as u64 + u64::from(u16::MAX));
     let tail = read(file, length - tail_bytes, tail_bytes).map_err(ArchiveError::Read)?;
     let at = tail.len().checked_sub(END_BYTES).ok_or(ArchiveError::NotAnArchive)?;
@@ -84,22 +84,22 @@ pub(super) fn end(file: &File, length: u64) -> Result<End, ArchiveError> {
     if comment != 0 {
         return Err(ArchiveError::Appended { bytes: comment.into() });
     }
-    check_end(End { entries: entries.into(), start: start.into(), size: size.into() }, length - END_BYTES as u64)
+    check_end(End { entries: entries.into(), start: start.into(), size: size.into() }, length - END_BYTES as u64, bounds)
 }
 
 /// Checks the numbers of the end record against where it stands.
-fn check_end(end: End, stands_at: u64) -> Result<End, ArchiveError> {
+fn check_end(end: End, stands_at: u64, bounds: Bounds) -> Result<End, ArchiveError> {
     if end.entries == 0 {
         return Err(ArchiveError::NoFiles);
     }
-    if end.entries > MAX_FILES {
-        return Err(ArchiveError::TooManyFiles { found: end.entries as u64 });
+    if end.entries > bounds.files {
+        return Err(ArchiveError::TooManyFiles { found: end.entries as u64, limit: bounds.files });
     }
-    if end.size > MAX_DIRECTORY_BYTES {
-        return Err(ArchiveError::DirectoryTooLarge { found: end.size });
+    if end.size > bounds.directory() {
+        return Err(ArchiveError::DirectoryTooLarge { found: end.size, limit: bounds.directory() });
     }
     let expected = end.start + end.size;
-    if expected < stands_at && end.start < MAX_PACKAGE_BYTES {
+    if expected < stands_at && end.start < bounds.archive {
         // All offsets are too small by the same number when something was put in front.
         return Err(ArchiveError::Prepended { bytes: stands_at - expected });
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    limits::{MAX_DIRECTORY_BYTES, MAX_FILE_BYTES, MAX_FILES, MAX_PACKAGE_BYTES, MAX_RATIO, MAX_TOTAL_BYTES},
+    limits::MAX_RATIO,
     path::{Clash, PathProblem},
 };
 
@@ -14,10 +14,12 @@ pub enum ArchiveError {
     #[error("expected a regular file")]
     NotAFile,
     /// Larger than any package.
-    #[error("has {found} bytes, a package has at most {MAX_PACKAGE_BYTES}")]
+    #[error("has {found} bytes, at most {limit} are allowed")]
     TooLarge {
         /// Bytes found.
         found: u64,
+        /// The most.
+        limit: u64,
     },
     /// No record of an archive's end.
     #[error("is no zip archive, or its end is cut off")]
@@ -44,16 +46,20 @@ pub enum ArchiveError {
     #[error("holds no file")]
     NoFiles,
     /// More files than a package has.
-    #[error("lists {found} files, a package has at most {MAX_FILES}")]
+    #[error("lists {found} files, at most {limit} are allowed")]
     TooManyFiles {
         /// Files listed.
         found: u64,
+        /// The most.
+        limit: usize,
     },
     /// More than the most files with the longest paths need.
-    #[error("its list of files has {found} bytes, a package's has at most {MAX_DIRECTORY_BYTES}")]
+    #[error("its list of files has {found} bytes, at most {limit} are allowed")]
     DirectoryTooLarge {
         /// Bytes of the list.
         found: u64,
+        /// The most.
+        limit: u64,
     },
     /// The list is not where the end says.
     #[error("its list of files is said to end at byte {expected}, but it ends at {found}")]
@@ -82,10 +88,12 @@ pub enum ArchiveError {
         bytes: u64,
     },
     /// All files together unpack to more than a package has.
-    #[error("unpacks to {found} bytes, a package to at most {MAX_TOTAL_BYTES}")]
+    #[error("unpacks to {found} bytes, at most {limit} are allowed")]
     UnpacksTooLarge {
         /// Bytes of all files, as listed.
         found: u64,
+        /// The most.
+        limit: u64,
     },
     /// Something about one entry.
     #[error("{entry}: {problem}")]
@@ -153,10 +161,12 @@ pub enum EntryProblem {
     #[error("it has the special mode bits {0:04o}")]
     SpecialBits(u32),
     /// Larger than a file of a package.
-    #[error("it unpacks to {found} bytes, a file of a package to at most {MAX_FILE_BYTES}")]
+    #[error("it unpacks to {found} bytes, a file to at most {limit}")]
     TooLarge {
         /// Bytes, as listed.
         found: u64,
+        /// The most.
+        limit: u64,
     },
     /// Packs more than real files do.
     #[error("it unpacks {packed} bytes to {size}, more than {MAX_RATIO} times as many")]

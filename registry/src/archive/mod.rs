@@ -6,6 +6,7 @@
 mod bytes;
 mod directory;
 mod error;
+mod foreign;
 mod judge;
 
 use std::{fs::File, io, path::Path};
@@ -17,10 +18,7 @@ pub use error::{ArchiveError, EntryProblem};
 
 pub(crate) use error::shown;
 
-use crate::{
-    limits::{MAX_FILE_BYTES, MAX_PACKAGE_BYTES},
-    path::PackagePath,
-};
+use crate::{limits::Bounds, path::PackagePath};
 
 /// An archive whose list was judged. Its contents are still untrusted: see [`crate::Bundle`].
 #[derive(Debug)]
@@ -29,6 +27,7 @@ pub struct Archive {
     entries: Vec<Entry>,
     /// Where the list begins, which is where the last entry's data ends.
     directory: u64,
+    bounds: Bounds,
 }
 
 /// One file of an archive.
@@ -41,6 +40,39 @@ pub struct Entry {
     pub(crate) packing: Packing,
     pub(crate) crc: u32,
     data: u64,
+}
+
+/// Whose archive it is: which forms of zip are taken, and how much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A package, as we write them.
+    Package,
+    /// Another host's, as common programs write them.
+    Foreign,
+}
+
+impl Form {
+    const fn bounds(self) -> Bounds {
+        match self {
+            Self::Package => Bounds::PACKAGE,
+            Self::Foreign => Bounds::FOREIGN,
+        }
+    }
+}
+
+/// Opens a file without waiting, so that a pipe is refused rather than waited for.
+fn opened(path: &Path) -> Result<File, ArchiveError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| ArchiveError::Read(error.into()))?.into())
+}
+
+fn length(file: &File, bounds: Bounds) -> Result<u64, ArchiveError> {
+    let metadata = file.metadata().map_err(ArchiveError::Read)?;
+    match metadata.len() {
+        _ if !metadata.is_file() => Err(ArchiveError::NotAFile),
+        found if found > bounds.archive => Err(ArchiveError::TooLarge { found, limit: bounds.archive }),
+        found => Ok(found),
+    }
 }
 
 /// How an entry's bytes lie in the archive.
@@ -76,10 +108,7 @@ impl Archive {
     /// # Errors
     /// The first rule that it breaks.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        // Without waiting, so that a pipe is refused rather than waited for.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| ArchiveError::Read(error.into()))?;
-        Self::judge(file.into())
+        Self::judge(opened(path)?)
     }
 
     /// Judges an open file.
@@ -87,17 +116,16 @@ impl Archive {
     /// # Errors
     /// The first rule that it breaks.
     pub fn judge(file: File) -> Result<Self, ArchiveError> {
-        let metadata = file.metadata().map_err(ArchiveError::Read)?;
-        if !metadata.is_file() {
-            return Err(ArchiveError::NotAFile);
-        }
-        if metadata.len() > MAX_PACKAGE_BYTES {
-            return Err(ArchiveError::TooLarge { found: metadata.len() });
-        }
-        let end = directory::end(&file, metadata.len())?;
+        let length = length(&file, Bounds::PACKAGE)?;
+        Self::judge_as(file, length, Form::Package)
+    }
+
+    fn judge_as(file: File, length: u64, form: Form) -> Result<Self, ArchiveError> {
+        let bounds = form.bounds();
+        let end = directory::end(&file, length, bounds)?;
         let list = directory::read(&file, end.start, end.size).map_err(ArchiveError::Read)?;
-        let entries = judge::entries(&file, &list, end.entries, end.start)?;
-        Ok(Self { file, entries, directory: end.start })
+        let entries = judge::entries(&file, &list, &end, form)?;
+        Ok(Self { file, entries, directory: end.start, bounds })
     }
 
     /// Its files, in the archive's order.
@@ -134,8 +162,9 @@ impl Archive {
 
     /// One entry's bytes, at most `limit` of them.
     pub(crate) fn bytes(&self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArchiveError> {
-        if entry.size > limit.min(MAX_FILE_BYTES) {
-            return Err(EntryProblem::TooLarge { found: entry.size }.of(entry.path.as_str()));
+        let limit = limit.min(self.bounds.file);
+        if entry.size > limit {
+            return Err(EntryProblem::TooLarge { found: entry.size, limit }.of(entry.path.as_str()));
         }
         let mut bytes = Vec::new();
         self.unpack(entry, &mut |piece| {

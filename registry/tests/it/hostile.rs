@@ -495,3 +495,45 @@ fn no_changed_byte_goes_unseen() {
     }
     assert!(taken < honest.len() / 8, "{taken} of {} changes were taken", honest.len() * 2);
 }
+
+#[test]
+fn bundles_of_other_hosts_keep_the_same_rules() {
+    // Forms that common programs write, and that say nothing about paths, kinds or places.
+    const TAKEN: [&str; 3] = ["sizes after the data", "extra field", "extra field inside"];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("case.mcpb");
+    let mut taken = Vec::new();
+    for (name, bytes, expected) in [names(), kinds(), sizes(), lies(), ends()].concat() {
+        // Their limits are larger, and are shown below.
+        if expected.contains("at most") {
+            continue;
+        }
+        fs::write(&path, &bytes).unwrap();
+        let staging = tempfile::tempdir_in(folder.path()).unwrap();
+        let result = Archive::open_foreign(&path).map_err(Error::from).and_then(|archive| archive.unpack_into(staging.path()));
+        let message = result.err().map(|error| error.to_string());
+        if message.is_none() {
+            taken.push(name);
+        }
+        assert!(message.is_none_or(|message| message.len() < 500 && !message.chars().any(char::is_control)), "{name}");
+        let outside = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(outside, 2, "{name} wrote beside the staging folder");
+    }
+    assert_eq!(taken, TAKEN);
+}
+
+#[test]
+fn a_signature_behind_a_bundle_is_passed_over_and_nothing_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("signed.mcpb");
+    let bytes = archive(&[RawEntry::packed("manifest.json", b"{}")]);
+    let signed = [bytes.as_slice(), b"MCPB_SIG_V1", &[7; 40], b"MCPB_SIG_END"].concat();
+    fs::write(&path, &signed).unwrap();
+    assert_eq!(Archive::open_foreign(&path).unwrap().entries().len(), 1);
+    assert!(Archive::open(&path).is_err(), "no package has one");
+    for behind in [&b"MCPB_SIG_END"[..], b"xMCPB_SIG_V1xMCPB_SIG_ENDx", b"anything"] {
+        fs::write(&path, [bytes.as_slice(), behind].concat()).unwrap();
+        let error = Archive::open_foreign(&path).expect_err("refused").to_string();
+        assert!(error.contains("bytes after its end"), "{error}");
+    }
+}

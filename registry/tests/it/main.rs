@@ -6,7 +6,9 @@
     reason = "a test that can't go on must stop; one starts another program's zip reader"
 )]
 
+mod dependencies;
 mod hostile;
+mod names;
 mod package;
 mod raw;
 mod signature;

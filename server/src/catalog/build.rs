@@ -9,7 +9,10 @@ use manifest_schema::{Diagnostics, Digest, Runtime, ServedName, Status, ToolSpec
 use policy::{Declared, Definition, Level, Missing, Plugin, readiness};
 use semver::Version;
 
-use super::{Availability, BrokenPlugin, Catalog, Known, PluginEntry, Schema, ServedTool, load::Found, load::problem, upstream};
+use super::{
+    Availability, BrokenPlugin, Catalog, Known, PluginEntry, Schema, ServedTool, load::Found, load::problem,
+    neighbours::Neighbours, upstream,
+};
 use crate::{Operator, gate::Gate, mcp::Lists, observed::Record};
 
 /// What a plugin's preparation came to, kept by name and content.
@@ -41,8 +44,9 @@ pub(crate) struct Ingredients<'a> {
 pub(crate) fn build(ingredients: Ingredients<'_>) -> Catalog {
     let mut broken = std::mem::take(&mut { ingredients.found.broken.clone() });
     let mut plugins = Vec::with_capacity(ingredients.found.plugins.len());
+    let neighbours = Neighbours::of(&ingredients.found.plugins);
     for (plugin, notes) in &ingredients.found.plugins {
-        match entry(&ingredients, plugin, notes) {
+        match entry(&ingredients, &neighbours, plugin, notes) {
             Ok(entry) => plugins.push(Arc::new(entry)),
             Err(diagnostics) => broken.push(BrokenPlugin {
                 name: plugin.manifest.name.to_string(),
@@ -80,7 +84,12 @@ pub(crate) fn build(ingredients: Ingredients<'_>) -> Catalog {
     }
 }
 
-fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) -> Result<PluginEntry, Diagnostics> {
+fn entry(
+    ingredients: &Ingredients<'_>,
+    neighbours: &Neighbours,
+    plugin: &Arc<Plugin>,
+    notes: &[String],
+) -> Result<PluginEntry, Diagnostics> {
     let name = plugin.manifest.name.as_str();
     let previous = ingredients.previous.and_then(|catalog| catalog.plugin(name));
     let preparation = ingredients.prepared.get(&(name.to_owned(), plugin.content.clone()));
@@ -142,7 +151,7 @@ fn entry(ingredients: &Ingredients<'_>, plugin: &Arc<Plugin>, notes: &[String]) 
             availability => *availability = Availability::Withheld(vec![Missing::Approval]),
         }
     }
-    if let Some(availability) = unavailable(plugin, &ingredients.runtimes) {
+    if let Some(availability) = neighbours.availability(name).or_else(|| unavailable(plugin, &ingredients.runtimes)) {
         entry.availability = availability;
     }
     Ok(entry)

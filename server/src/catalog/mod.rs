@@ -4,6 +4,7 @@
 
 mod build;
 mod load;
+mod neighbours;
 mod schema;
 mod tool;
 mod upstream;
@@ -37,6 +38,16 @@ pub enum Availability {
     Incompatible {
         /// What it asks for.
         wanted: String,
+    },
+    /// Its name is reserved, or looks like another plugin's.
+    NameRefused {
+        /// Which.
+        reason: String,
+    },
+    /// Plugins that it needs are not here; never empty.
+    Lacking {
+        /// Each need, with what is there instead.
+        problems: Vec<String>,
     },
     /// Nothing here runs it yet.
     Unsupported {
@@ -75,6 +86,12 @@ pub struct PluginEntry {
 }
 
 impl PluginEntry {
+    /// What its calls may use; nothing while a key is missing.
+    #[must_use]
+    pub fn allowed(&self) -> Option<&Arc<Allowed>> {
+        self.allowed.as_ref()
+    }
+
     /// Everything of the operator's side that a decision needs.
     #[must_use]
     pub fn standing(&self) -> Standing<'_> {

@@ -351,3 +351,56 @@ async fn short_names_work_where_they_are_unique() {
     assert_eq!(catalog.served_name("count").unwrap_err().len(), 2);
     assert!(catalog.served_name("nothing").unwrap_err().is_empty());
 }
+
+#[tokio::test]
+async fn a_name_that_looks_like_another_is_refused_at_reload_and_the_first_party_one_stays() {
+    let home = Home::new();
+    home.write("bundled/tables/plugin.yaml", &crate::support::manifest("tables", &text_plugin()));
+    home.plugin("texts", &text_plugin());
+    let mut settings = home.settings();
+    settings.plugins.push(PluginsFolder { path: home.path("bundled"), source: PluginsSource::Bundled });
+    let host = host(settings, &Bench::texts()).await;
+    assert_eq!(served(&host).len(), 4);
+    for name in ["tab1es", "t3xts", "text5", "mcp"] {
+        home.plugin(name, &text_plugin());
+    }
+    until("the catalog with all six", || host.catalog().plugins.len() == 6).await;
+    let why = |name: &str| match &host.catalog().plugin(name).unwrap().availability {
+        Availability::NameRefused { reason } => reason.clone(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(why("tab1es"), "the name `tab1es` looks like `tables`, which is there already");
+    assert_eq!(why("text5"), "the name `text5` looks like `texts`, which is there already");
+    assert_eq!(why("mcp"), "the name `mcp` is reserved: it is the protocol's name");
+    assert_eq!(served(&host).len(), 6, "`t3xts` looks like nothing, and the others stay: {:?}", served(&host));
+    let (mut client, _served, _shutdown) = connect(&host);
+    client.initialize("2025-06-18").await;
+    let refused = client.call("tab1es__count", json!({"text": "x"})).await;
+    assert!(error_text(&refused).contains("taken for another one's"), "{refused}");
+    fs::remove_dir_all(home.path("plugins/texts")).unwrap();
+    until("the name is free", || served(&host).contains(&"text5__count".to_owned())).await;
+}
+
+#[tokio::test]
+async fn a_plugin_is_served_once_the_plugins_that_it_needs_are_there() {
+    let home = Home::new();
+    let needs =
+        |wanted: &str| format!("dependencies: [{{name: base, version: \"{wanted}\", source: marketplace}}]\n{}", text_plugin());
+    home.plugin("app", &needs("^1"));
+    home.plugin("newer", &needs("^2"));
+    home.plugin("at_will", &needs("^2").replace("marketplace}", "marketplace, optional: true}"));
+    let host = host(home.settings(), &Bench::texts()).await;
+    let why = |name: &str| match &host.catalog().plugin(name).unwrap().availability {
+        Availability::Lacking { problems } => problems.join("; "),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(served(&host), ["at_will__count", "at_will__shout"]);
+    assert_eq!(why("app"), "needs the plugin `base ^1`, which is not there");
+    home.plugin("base", &text_plugin());
+    until("the plugin that was needed", || why("app") == "Served").await;
+    assert_eq!(why("newer"), "needs the plugin `base ^2`, and 1.0.0 is there");
+    let (mut client, _served, _shutdown) = connect(&host);
+    client.initialize("2025-06-18").await;
+    let lacking = client.call("newer__count", json!({"text": "x"})).await;
+    assert!(error_text(&lacking).contains("needs the plugin `base ^2`"), "{lacking}");
+}
