@@ -123,6 +123,7 @@ fn run(home: &Home, page: &str) -> Duration {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the measured time, for whoever asks with --nocapture")]
 fn ones_own_tool_is_in_a_real_client_in_under_two_minutes() {
     let home = Home::new();
     let took = run(&home, "guides/first-plugin.md");
