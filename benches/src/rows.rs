@@ -237,15 +237,16 @@ pub(crate) fn list_row(bench: &Bench) -> Result<Row> {
     })
 }
 
-/// The search among so many tools, with the default embedder.
-pub(crate) fn search_row(bench: &Bench, plugins: usize, each: usize, bound: f64) -> Result<Row> {
+/// The search among so many tools, with the default embedder; with a filter, each tool must be known to pass it.
+pub(crate) fn search_row(bench: &Bench, plugins: usize, each: usize, filters: &Value, bound: f64) -> Result<Row> {
     let tools = plugins * each;
     let (folder, catalogue) = thousand(bench, plugins, each)?;
-    let queries: Vec<Value> =
-        QUERIES.iter().map(|query| json!({"name": "search_tools", "arguments": {"query": query}})).collect();
+    let asked = |query: &&str| json!({"name": "search_tools", "arguments": {"query": query, "filters": filters}});
+    let queries: Vec<Value> = QUERIES.iter().map(asked).collect();
     let mut ours = Lean::connect(&mut bench.serve(&folder, &[]))?;
     ours.one_by_one("tools/call", &queries, 50, 0)?;
     let ours = ours.one_by_one("tools/call", &queries, 800, 0)?;
+    let filtered = if *filters == json!({}) { "" } else { ", filtered" };
     let peer = if tools <= 1000 {
         let mut peer = Lean::connect(&mut bench.fastmcp(&[&catalogue, "--search"]))?;
         peer.one_by_one("tools/call", &queries, 3, 0)?;
@@ -255,7 +256,7 @@ pub(crate) fn search_row(bench: &Bench, plugins: usize, each: usize, bound: f64)
     };
     let promises = vec![Promise::at_most(format!("p50 at most {bound} ms"), ours.p50(), bound)];
     let note = "words and meaning, by the table inside the program".into();
-    Ok(Row { what: format!("search: `search_tools` among {tools} tools"), ours, peer, promises, note })
+    Ok(Row { what: format!("search: `search_tools` among {tools} tools{filtered}"), ours, peer, promises, note })
 }
 
 /// What the list of the search view costs a prompt.

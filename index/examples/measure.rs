@@ -5,35 +5,35 @@
 //! Build with `--release` for figures worth quoting. Quality is in `eval`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
-mod dataset;
+mod asked;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use pegboard_index::eval::{Dataset, Judged};
 use pegboard_index::vectors::{Quantized, VectorTable};
-use pegboard_index::{Embedder as _, Keep, Query, StaticEmbedder, ToolDocument};
+use pegboard_index::{Among, Embedder as _, Keep, Lessons, Query, StaticEmbedder, ToolDocument, ToolIndex};
 
 const CATALOGUE: &str = "measure";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(folder) = dataset::option(&arguments, "--cold") {
+    if let Some(folder) = asked::option(&arguments, "--cold") {
         return cold(Path::new(&folder), &arguments);
     }
     let folder = arguments
         .first()
         .context("usage: measure DIR [--tools N] [--lexical | --table FILE | --model DIR --onnxruntime FILE]")?;
-    let mut tools = dataset::tools(Path::new(folder))?;
-    if let Some(count) = dataset::option(&arguments, "--tools") {
+    let Dataset { mut tools, queries } = Dataset::read(Path::new(folder))?;
+    if let Some(count) = asked::option(&arguments, "--tools") {
         tools = grown(&tools, count.parse()?);
     }
-    let queries = dataset::queries(Path::new(folder))?;
     println!("table, one request: {}", embedding(&queries)?);
     println!("dot products, {} vectors: {}", tools.len(), scan(tools.len())?);
-    let mut indexer = dataset::indexer(&arguments)?;
-    if let Some(folder) = dataset::option(&arguments, "--keep") {
+    let mut indexer = asked::indexer(&arguments)?;
+    if let Some(folder) = asked::option(&arguments, "--keep") {
         indexer = indexer.kept_in(Path::new(&folder), CATALOGUE);
     }
     let start = Instant::now();
@@ -68,26 +68,35 @@ fn main() -> anyhow::Result<()> {
     }
     println!("kept in {:?}", start.elapsed());
 
+    searches("search", &index, &queries, Among::Everything);
+    let start = Instant::now();
+    let half = index.set_of(tools.iter().step_by(2).map(|tool| tool.id.as_str()));
+    println!("a set of half of the tools: {:?}", start.elapsed());
+    searches("search in that set", &index, &queries, Among::Set(&half));
+    searches("search, each tool asked about", &index, &queries, Among::Asked(&|_| true));
+    Ok(())
+}
+
+fn searches(what: &str, index: &ToolIndex, queries: &[Judged], among: Among<'_>) {
     let mut times = Vec::new();
     let cpu = thread_cpu();
     for query in queries.iter().cycle().take(queries.len().max(2000)) {
         let query = Query::new(query.query.as_str());
         let start = Instant::now();
-        std::hint::black_box(index.search(&query, &|_| true));
+        std::hint::black_box(index.answer_among(&query, among, &Lessons::default()));
         times.push(start.elapsed());
     }
-    println!("search: {}", quantiles(&mut times));
+    println!("{what}: {}", quantiles(&mut times));
     if let (Some(before), Some(after)) = (cpu, thread_cpu()) {
-        println!("search: {:?} CPU each on the asking thread", (after - before) / times.len() as u32);
+        println!("{what}: {:?} CPU each on the asking thread", (after - before) / times.len() as u32);
     }
-    Ok(())
 }
 
 /// Opens a kept index: how long until it answers, and what it holds in memory.
 fn cold(folder: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let before = resident();
     let start = Instant::now();
-    let mut indexer = dataset::indexer(arguments)?.kept_in(folder, CATALOGUE);
+    let mut indexer = asked::indexer(arguments)?.kept_in(folder, CATALOGUE);
     let (index, stats) = indexer.change(&[], &[], 0)?;
     let opened = start.elapsed();
     let hits = index.search(&Query::new("send an email to my boss"), &|_| true);
@@ -116,7 +125,7 @@ fn scan(count: usize) -> anyhow::Result<String> {
     let few: Vec<Arc<Quantized>> =
         (0..64).map(|at| vector(&format!("tool number {at}")).map(Arc::new)).collect::<Result<_, _>>()?;
     let rows = (0..).zip(few.iter().cycle().cloned()).take(count);
-    let table = VectorTable::pack(embedder.dimension(), embedder.head(), rows);
+    let table = VectorTable::pack(embedder.dimension(), embedder.even(), rows);
     let query = vector("which tool fits these words")?;
     let mut times = Vec::new();
     for _ in 0..200 {
@@ -128,7 +137,7 @@ fn scan(count: usize) -> anyhow::Result<String> {
 }
 
 /// One request by the shipped table.
-fn embedding(queries: &[dataset::QueryLine]) -> anyhow::Result<String> {
+fn embedding(queries: &[Judged]) -> anyhow::Result<String> {
     let embedder = StaticEmbedder::shipped()?;
     let mut times = Vec::new();
     for query in queries.iter().cycle().take(4000) {

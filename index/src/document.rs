@@ -77,9 +77,11 @@ impl ToolDocument {
         body
     }
 
-    /// The texts to embed: the tool itself first, then its examples. The name alone is never embedded.
+    /// The texts to embed: plugin, name and description first, then the examples. The name alone is never embedded.
     pub(crate) fn embed_texts(&self) -> Vec<String> {
-        let head = format!("{}: {}", split_name(clip(&self.name, MAX_EMBED_BYTES)), clip(&self.description, MAX_EMBED_BYTES));
+        // The plugin often says what the tool's own name leaves out: `search` of `flights`.
+        let names = [&self.plugin, &self.name].map(|name| split_name(clip(name, MAX_EMBED_BYTES)));
+        let head = format!("{}: {}", names.join(" ").trim_start(), clip(&self.description, MAX_EMBED_BYTES));
         std::iter::once(head)
             .chain(self.bounded_examples().map(str::to_owned))
             .map(|text| clean(clip(&text, MAX_EMBED_BYTES)))

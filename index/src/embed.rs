@@ -10,10 +10,10 @@ pub trait Embedder: Send + Sync {
     fn dimension(&self) -> usize;
     /// The vector of a request. On the request path: fails rather than waits long.
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError>;
-    /// How many components tell near from far well enough to choose what is compared wholly, where the first ones say most;
-    /// 0 where all say the same.
-    fn head(&self) -> usize {
-        0
+    /// Whether every component says as much as any other and is as often positive as negative: then the signs alone tell near from
+    /// far well enough to choose what is compared wholly.
+    fn even(&self) -> bool {
+        false
     }
     /// The cosine below which a tool that shares no word with a request is no answer to it.
     fn floor(&self) -> f32 {

@@ -37,12 +37,15 @@ const QUERY_PATIENCE: Duration = Duration::from_millis(500);
 const DOCUMENT_PATIENCE: Duration = Duration::from_secs(300);
 const MAX_MODEL_BYTES: u64 = 2 << 30;
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
+/// Longer vectors than any encoder of texts has; a hundred thousand of them must fit into memory.
+const MAX_DIMENSION: usize = 8192;
 
 /// A sentence encoder in ONNX form, for example all-MiniLM-L6-v2.
 #[derive(Debug)]
 pub struct FastEmbedder {
     id: String,
     dimension: usize,
+    patience: Duration,
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
 }
@@ -75,7 +78,14 @@ impl FastEmbedder {
         let refused = |message: String| Unavailable::ModelRefused { folder: model_dir.to_owned(), message };
         // A panic in the tokenizer or the runtime drops the sender: it ends here as a refusal.
         let dimension = opened.recv().unwrap_or_else(|_| Err("the runtime panicked on it".to_owned())).map_err(refused)?;
-        Ok(Self { id, dimension, queue, thread: Some(thread) })
+        Ok(Self { id, dimension, patience: QUERY_PATIENCE, queue, thread: Some(thread) })
+    }
+
+    /// Another time that a request waits: who measures quality would rather wait than measure something else.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn answer(&self, answer: &Receiver<Answer>, patience: Duration) -> Answer {
@@ -98,7 +108,7 @@ impl Embedder for FastEmbedder {
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
         let answer = self.queue.push_query(text.to_owned())?;
-        let mut vectors = self.answer(&answer, QUERY_PATIENCE)?;
+        let mut vectors = self.answer(&answer, self.patience)?;
         vectors.pop().ok_or(EmbedError::BadCount { expected: 1, found: 0 })
     }
 
@@ -160,6 +170,9 @@ impl ModelFiles {
         let vectors = session.embed(["which tool fits these words"], None).map_err(|error| error.to_string())?;
         match vectors.first().map_or(0, Vec::len) {
             0 => Err("it gives empty vectors".to_owned()),
+            dimension if dimension > MAX_DIMENSION => {
+                Err(format!("expected vectors of at most {MAX_DIMENSION} numbers, found {dimension}"))
+            }
             dimension => Ok((session, dimension)),
         }
     }

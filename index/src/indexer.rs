@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -21,12 +22,15 @@ use crate::search::{Dense, Entry, Named, ToolIndex};
 use crate::shared::{Chunked, Multimap};
 use crate::vectors::{BLOCK_SLOTS, NewRow, Quantized, VectorTable};
 
-const MAX_TOOLS: usize = 1_000_000;
+pub(crate) const MAX_TOOLS: usize = 1_000_000;
 const MAX_ID_BYTES: usize = 512;
 /// Texts given to the embedder at once; what is done is kept when a later batch fails.
 const BATCH: usize = 256;
 /// New vectors between two writes of the cache: a kill costs at most this much work.
 const CHECKPOINT: usize = 2048;
+
+/// Snapshots of this process, of all indexers.
+static PUBLISHED: AtomicU64 = AtomicU64::new(0);
 
 /// The whole index is written when one tool in this many has changed since: a start brings up the others.
 const KEEP_SHARE: usize = 50;
@@ -141,7 +145,7 @@ impl Indexer {
     pub fn hybrid(embedder: Arc<dyn Embedder>, cache_dir: Option<&Path>) -> Result<Self, IndexError> {
         let cache = cache_dir.map(|folder| VectorCache::new(folder, embedder.id(), embedder.dimension()));
         let (spare, warning) = cache.as_ref().map(VectorCache::load).unwrap_or_default();
-        let table = VectorTable::new(embedder.dimension(), embedder.head());
+        let table = VectorTable::new(embedder.dimension(), embedder.even());
         let dense = DenseStore { embedder, table, spare, missing: BTreeMap::new(), stale: BTreeSet::new(), cache };
         Ok(Self { dense: Some(dense), warnings: warning.into_iter().collect(), ..Self::lexical()? })
     }
@@ -160,6 +164,12 @@ impl Indexer {
         }
         self.kept = Some(file);
         self
+    }
+
+    /// The index as it was kept, compared with nothing yet: what can answer until the first [`Indexer::update`] is done. `None` where
+    /// nothing was kept.
+    pub fn as_kept(&mut self) -> Option<Arc<ToolIndex>> {
+        if self.held.is_empty() { None } else { self.publish().ok() }
     }
 
     /// The whole index, to be written to where [`Indexer::kept_in`] reads it; nothing where too little has changed since.
@@ -233,7 +243,7 @@ impl Indexer {
     fn forget(&mut self) {
         if let Some(dense) = &mut self.dense {
             dense.spare.extend(dense.table.rows().map(|(_, key, row)| (key, row)));
-            dense.table = VectorTable::new(dense.embedder.dimension(), dense.embedder.head());
+            dense.table = VectorTable::new(dense.embedder.dimension(), dense.embedder.even());
             dense.missing.clear();
             dense.stale.clear();
         }
@@ -248,7 +258,7 @@ impl Indexer {
     /// Takes what was kept for the last published index. Slots must be the engine's: they are compared.
     fn restore(&mut self, kept: Kept) -> Result<(), IndexError> {
         let mut lexical = LexicalWriter::restore(kept.engine)?;
-        let found = lexical.publish()?.slots()?;
+        let found = lexical.publish()?.slots();
         if found.len() != kept.entries.len() || !kept.entries.iter().zip(&found).all(|(entry, slot)| entry.slot == *slot) {
             return Err(IndexError::TooManyTools { found: found.len(), limit: kept.entries.len() });
         }
@@ -262,7 +272,7 @@ impl Indexer {
             self.hold(Arc::new(entry));
         }
         if let Some(dense) = &mut self.dense {
-            dense.table = VectorTable::pack_keyed(dense.embedder.dimension(), dense.embedder.head(), &kept.rows);
+            dense.table = VectorTable::pack_keyed(dense.embedder.dimension(), dense.embedder.even(), &kept.rows);
         }
         Ok(())
     }
@@ -362,7 +372,8 @@ impl Indexer {
             }
         });
         let (entries, names) = (self.entries.clone(), self.names.clone());
-        Ok(Arc::new(ToolIndex { lexical, dense, entries, names, tools: self.held.len() }))
+        let number = PUBLISHED.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(ToolIndex { number, lexical, dense, entries, names, tools: self.held.len() }))
     }
 }
 

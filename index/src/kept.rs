@@ -15,12 +15,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::{CacheProblem, TextKey};
 use crate::error::Warning;
+use crate::indexer::MAX_TOOLS;
 use crate::lexical::EngineFile;
 use crate::search::Entry;
 use crate::vectors::{NewRow, Quantized, VectorTable};
 
 /// Changes with anything that is in the file, and with what its terms and vectors mean: analysis, fields, texts to embed.
-const MAGIC: &[u8; 8] = b"PEGIDX01";
+const MAGIC: &[u8; 8] = b"PEGIDX02";
 const MAX_FILE_BYTES: u64 = 4 << 30;
 /// Longest text in the file: names are bounded far below.
 const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -189,7 +190,15 @@ impl KeptFile {
         }
         let ascending = kept.entries.windows(2).all(|pair| matches!(pair, [a, b] if a.slot < b.slot))
             && kept.rows.windows(2).all(|pair| matches!(pair, [a, b] if a.0 <= b.0));
-        if ascending { Ok(kept) } else { Err(CacheProblem::Damaged("slots out of order")) }
+        if !ascending {
+            return Err(CacheProblem::Damaged("slots out of order"));
+        }
+        // Slots decide how much memory is asked for, and are given again before new ones are: none is beyond what may be served.
+        let beyond = |slot: Option<u32>| slot.is_some_and(|slot| slot as usize >= MAX_TOOLS);
+        if beyond(kept.entries.last().map(|entry| entry.slot)) || beyond(kept.rows.last().map(|row| row.0)) {
+            return Err(CacheProblem::Damaged("a slot is out of range"));
+        }
+        Ok(kept)
     }
 }
 

@@ -1,37 +1,28 @@
-//! The words' side: a tantivy index in memory, its one writer, and its immutable view.
+//! The words' side, as it is written: a tantivy index in memory and its one writer. How it is searched is in `postings`.
 //!
-//! Three fields: everything a tool says (weight 1), its name (1) and its description (.3) once more. tantivy scores each
-//! field with its own BM25; here all three use the idf of the catch-all field, for a word that is rare among names only
-//! ("get" in a catalogue of nouns) is not rare. In memory, because tantivy allows one writer a folder and several servers
-//! run side by side; what is kept on disk is a copy of its files (`kept.rs`).
+//! Three fields: everything a tool says, its name, and its description. In memory, because tantivy allows one writer a folder
+//! and several servers run side by side; what is kept on disk is a copy of its files (`kept.rs`).
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tantivy::collector::DocSetCollector;
 use tantivy::directory::{Directory, RamDirectory, TerminatingWrite as _};
 use tantivy::index::SegmentId;
 use tantivy::indexer::NoMergePolicy;
-use tantivy::query::{AllQuery, Bm25StatisticsProvider, BooleanQuery, BoostQuery, EnableScoring, Occur, Query, TermQuery};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentMeta, SegmentReader, TantivyDocument, Term};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, SegmentMeta, SegmentReader, TantivyDocument, Term};
 
-use crate::analysis::{ANALYZER, analyzer, terms};
+use crate::analysis::{ANALYZER, analyzer};
 use crate::document::ToolDocument;
-use crate::fusion::Ranked;
+pub use crate::postings::LexicalView;
+use crate::postings::Segment;
 
 /// tantivy's smallest budget for one thread.
 const WRITER_BYTES: usize = 15_000_000;
-/// Distinct terms of a request that are looked up: the cost of a search must not be the asker's to choose.
-const MAX_QUERY_TERMS: usize = 48;
 /// More segments than this are merged at the next commit.
 const MAX_SEGMENTS: usize = 8;
-const NAME_WEIGHT: f32 = 1.0;
-const DESCRIPTION_WEIGHT: f32 = 0.3;
-/// Stands for a document without a slot.
-const NO_SLOT: u32 = u32::MAX;
 /// Indexes with more tools are tidied up in the background: a change must not wait for a merge of everything.
 const LARGE: u32 = 20_000;
 /// So many segments are never left, merge in the background or not.
@@ -42,16 +33,14 @@ const META: &str = "meta.json";
 
 /// A file of the engine: its name and its bytes.
 pub(crate) type EngineFile = (String, Vec<u8>);
-/// Document number → slot.
-type SlotMap = Arc<Vec<u32>>;
 
 #[derive(Debug, Clone, Copy)]
-struct Fields {
+pub(crate) struct Fields {
     id: Field,
     slot: Field,
-    body: Field,
-    name: Field,
-    description: Field,
+    pub(crate) body: Field,
+    pub(crate) name: Field,
+    pub(crate) description: Field,
 }
 
 /// The one writer. A change is visible to nobody before [`LexicalWriter::publish`].
@@ -61,8 +50,8 @@ pub struct LexicalWriter {
     reader: IndexReader,
     index: Index,
     directory: RamDirectory,
-    /// Made once a segment: documents keep their numbers for as long as it lives.
-    slots: HashMap<SegmentId, SlotMap>,
+    /// Read once a segment: documents keep their numbers and lengths for as long as it lives.
+    segments: HashMap<SegmentId, Arc<Segment>>,
     /// Being merged in the background.
     merging: Vec<SegmentId>,
 }
@@ -102,7 +91,7 @@ impl LexicalWriter {
         // Merges by themselves would make scores depend on the moment: a merge drops deleted tools from the counts.
         writer.set_merge_policy(Box::new(NoMergePolicy));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { fields, writer, reader, index, directory, slots: HashMap::new(), merging: Vec::new() })
+        Ok(Self { fields, writer, reader, index, directory, segments: HashMap::new(), merging: Vec::new() })
     }
 
     /// The engine's files as of the last [`LexicalWriter::publish`].
@@ -155,16 +144,15 @@ impl LexicalWriter {
 
     fn view(&mut self) -> tantivy::Result<LexicalView> {
         let searcher = self.reader.searcher();
-        let mut slots = Vec::new();
+        let known = std::mem::take(&mut self.segments);
         for reader in searcher.segment_readers() {
-            let known = match self.slots.get(&reader.segment_id()) {
-                Some(known) => Arc::clone(known),
-                None => Arc::new(slot_map(reader)?),
+            let segment = match known.get(&reader.segment_id()) {
+                Some(segment) => Arc::clone(segment),
+                None => Arc::new(Segment::read(reader, &self.fields, slots(reader)?)?),
             };
-            slots.push(known);
+            self.segments.insert(reader.segment_id(), segment);
         }
-        self.slots = searcher.segment_readers().iter().map(SegmentReader::segment_id).zip(slots.iter().cloned()).collect();
-        Ok(LexicalView { fields: self.fields, searcher, slots })
+        LexicalView::new(self.fields, searcher, &self.segments)
     }
 
     /// Merges here and now, so that the same updates always give the same scores: all segments when many tools were
@@ -199,7 +187,7 @@ impl LexicalWriter {
         let documents: u32 = segments.iter().map(SegmentMeta::num_docs).sum();
         let merged = self.writer.merge(&ids);
         // A first index is not waited for by anyone who has an older one, and ends up in one piece.
-        if documents > LARGE && ids.len() < MOST_SEGMENTS && !self.slots.is_empty() {
+        if documents > LARGE && ids.len() < MOST_SEGMENTS && !self.segments.is_empty() {
             self.merging = ids;
         } else {
             merged.wait()?;
@@ -208,9 +196,9 @@ impl LexicalWriter {
     }
 }
 
-fn slot_map(reader: &SegmentReader) -> tantivy::Result<Vec<u32>> {
+fn slots(reader: &SegmentReader) -> tantivy::Result<Vec<u32>> {
     let column = reader.fast_fields().u64("slot")?;
-    let slot = |document| column.first(document).and_then(|slot| u32::try_from(slot).ok()).unwrap_or(NO_SLOT);
+    let slot = |document| column.first(document).and_then(|slot| u32::try_from(slot).ok()).unwrap_or(u32::MAX);
     Ok((0..reader.max_doc()).map(slot).collect())
 }
 
@@ -226,112 +214,4 @@ fn schema() -> (Schema, Fields) {
         description: schema.add_text_field("description", text),
     };
     (schema.build(), fields)
-}
-
-/// One state of the index, for any number of threads.
-pub struct LexicalView {
-    fields: Fields,
-    searcher: Searcher,
-    /// Per segment.
-    slots: Vec<SlotMap>,
-}
-
-impl LexicalView {
-    /// The best `depth` tools for these words among those that `accept` lets through, best first.
-    ///
-    /// `accept` is asked before a tool takes a place, so a refused one neither shows up nor pushes another out.
-    pub fn top(&self, text: &str, depth: usize, accept: &mut dyn FnMut(u32) -> bool) -> tantivy::Result<Ranked> {
-        let query = self.query(text);
-        let statistics = OneIdf { searcher: &self.searcher, body: self.fields.body };
-        let weight = query.weight(EnableScoring::enabled_from_statistics_provider(&statistics, &self.searcher))?;
-        let mut best = TopSlots::new(depth);
-        for (reader, slots) in self.searcher.segment_readers().iter().zip(&self.slots) {
-            weight.for_each_pruning(best.threshold(), reader, &mut |document, score| {
-                let slot = slots.get(document as usize).copied().unwrap_or(NO_SLOT);
-                if slot != NO_SLOT && !reader.is_deleted(document) && accept(slot) {
-                    best.push(slot, score);
-                }
-                best.threshold()
-            })?;
-        }
-        Ok(best.into_sorted())
-    }
-
-    /// Every slot the engine holds; for consistency checks.
-    pub fn slots(&self) -> tantivy::Result<Vec<u32>> {
-        let found = self.searcher.search(&AllQuery, &DocSetCollector)?;
-        let slot =
-            |address: &tantivy::DocAddress| self.slots.get(address.segment_ord as usize)?.get(address.doc_id as usize).copied();
-        let mut slots: Vec<u32> = found.iter().filter_map(slot).collect();
-        slots.sort_unstable();
-        Ok(slots)
-    }
-
-    /// Built from terms, never parsed: `name:(a OR b)^9` is four words to us, not syntax.
-    fn query(&self, text: &str) -> BooleanQuery {
-        let mut words = terms(text);
-        let mut seen = std::collections::HashSet::new();
-        words.retain(|word| seen.insert(word.clone()));
-        words.truncate(MAX_QUERY_TERMS);
-        let weighted = [(self.fields.body, 1.0), (self.fields.name, NAME_WEIGHT), (self.fields.description, DESCRIPTION_WEIGHT)];
-        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::with_capacity(words.len() * weighted.len());
-        for word in &words {
-            for (field, boost) in weighted {
-                let term = TermQuery::new(Term::from_field_text(field, word), IndexRecordOption::WithFreqs);
-                clauses.push((Occur::Should, Box::new(BoostQuery::new(Box::new(term), boost))));
-            }
-        }
-        BooleanQuery::new(clauses)
-    }
-}
-
-/// The searcher's statistics, with every term's document frequency taken from the catch-all field.
-struct OneIdf<'s> {
-    searcher: &'s Searcher,
-    body: Field,
-}
-
-impl Bm25StatisticsProvider for OneIdf<'_> {
-    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
-        self.searcher.total_num_tokens(field)
-    }
-
-    fn total_num_docs(&self) -> tantivy::Result<u64> {
-        self.searcher.total_num_docs()
-    }
-
-    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        let text = term.value().as_str().map(str::to_owned).unwrap_or_default();
-        self.searcher.doc_freq(&Term::from_field_text(self.body, &text))
-    }
-}
-
-/// The best few slots seen so far; ties keep the one that came first.
-pub(crate) struct TopSlots {
-    depth: usize,
-    /// Sorted best first.
-    kept: Vec<(u32, f32)>,
-}
-
-impl TopSlots {
-    pub(crate) fn new(depth: usize) -> Self {
-        Self { depth, kept: Vec::with_capacity(depth + 1) }
-    }
-
-    /// Scores up to this one cannot enter any more.
-    pub(crate) fn threshold(&self) -> f32 {
-        if self.kept.len() < self.depth { f32::NEG_INFINITY } else { self.kept.last().map_or(f32::INFINITY, |(_, score)| *score) }
-    }
-
-    pub(crate) fn push(&mut self, slot: u32, score: f32) {
-        if score > self.threshold() {
-            let at = self.kept.partition_point(|(_, kept)| *kept >= score);
-            self.kept.insert(at, (slot, score));
-            self.kept.truncate(self.depth);
-        }
-    }
-
-    pub(crate) fn into_sorted(self) -> Ranked {
-        self.kept
-    }
 }

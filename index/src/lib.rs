@@ -7,7 +7,7 @@
 //!                  path)                threads)
 //! ```
 //!
-//! Lexical: tantivy in memory over an analysis of our own ([`analysis`]), one idf for all fields ([`lexical`]).
+//! Lexical: tantivy in memory over an analysis of our own ([`analysis`], [`lexical`]), one idf for all fields (`postings`).
 //! Dense: an [`Embedder`] (the shipped table, [`StaticEmbedder`], or an ONNX model, [`FastEmbedder`]), int8 vectors,
 //! brute-force dot product ([`vectors`]), kept on disk by content ([`VectorCache`]).
 //! Both are fused by score, not by rank ([`fusion`]); a request for several things is taken apart ([`clauses`]).
@@ -16,6 +16,7 @@
 //! This crate reads no environment, opens no connection, downloads nothing and knows nothing of MCP.
 #![forbid(unsafe_code)]
 
+mod among;
 pub mod analysis;
 mod cache;
 pub mod clauses;
@@ -33,6 +34,7 @@ mod lesson_store;
 pub mod lexical;
 mod locate;
 pub mod onnx;
+mod postings;
 mod runtime;
 mod search;
 mod shared;
@@ -40,6 +42,7 @@ mod table;
 pub mod vectors;
 mod wordpiece;
 
+pub use among::{Among, ToolSet};
 pub use cache::{CacheProblem, VectorCache};
 pub use convincing::convincing;
 pub use document::ToolDocument;

@@ -2,10 +2,10 @@
 //!
 //! A search never fails and never waits long: when the encoder does not answer, words alone do, and the answer says so.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::among::{Among, Gate};
 use crate::cache::TextKey;
 use crate::clauses::clauses;
 use crate::document::{clean, clip};
@@ -20,7 +20,7 @@ use crate::vectors::{Quantized, VectorTable};
 const MAX_QUERY_BYTES: usize = 4096;
 /// Most hits an answer holds.
 const MAX_HITS: usize = 1000;
-/// How much nearer a tool must be to a request without a single word of the catalog: what that shares with anything may be chance.
+/// How much nearer the best tool must be to a request without a single word of the catalog: what that shares with anything may be chance.
 const WORDLESS: f32 = 2.0;
 /// The whole request's share when it was taken apart; the best clause has the rest.
 const WHOLE_SHARE: f32 = 0.6;
@@ -145,6 +145,8 @@ pub(crate) struct Dense {
 
 /// One state of the catalog, for any number of threads. Made by [`crate::Indexer`].
 pub struct ToolIndex {
+    /// Tells this snapshot from every other of the process.
+    pub(crate) number: u64,
     pub(crate) lexical: LexicalView,
     pub(crate) dense: Option<Dense>,
     /// By slot; free slots are empty.
@@ -175,17 +177,26 @@ impl ToolIndex {
 
     /// [`ToolIndex::answer`], with what accepted calls taught.
     pub fn answer_with(&self, query: &Query, accept: &dyn Fn(&str) -> bool, lessons: &Lessons) -> Answer {
+        self.answer_among(query, Among::Asked(accept), lessons)
+    }
+
+    /// [`ToolIndex::answer_with`], among tools that need not be asked about one by one.
+    pub fn answer_among(&self, query: &Query, among: Among<'_>, lessons: &Lessons) -> Answer {
         let text = clean(clip(&query.text, MAX_QUERY_BYTES));
         let limit = query.limit.min(MAX_HITS);
-        let gate = Gate::new(&self.entries, accept);
+        let gate = Gate::new(self, among);
         let (scored, degraded) = self.candidates(&text, limit.max(DEPTH), &gate, lessons);
         let mut hits = self.exact_hits(&text, &scored, &gate);
-        let named: Vec<u32> = hits.iter().map(|(slot, _)| *slot).collect();
-        let mut rest: Vec<(u32, Hit)> =
-            scored.iter().filter(|(slot, _)| !named.contains(slot)).filter_map(|(slot, found)| self.hit(*slot, *found)).collect();
-        rest.sort_by(|(_, a), (_, b)| best_first(a, b));
-        hits.extend(rest);
         hits.truncate(limit);
+        let named: Vec<u32> = hits.iter().map(|(slot, _)| *slot).collect();
+        let mut rest: Vec<(u32, Candidate)> = scored.into_iter().filter(|(slot, _)| !named.contains(slot)).collect();
+        let wanted = limit - hits.len();
+        if wanted < rest.len() {
+            rest.select_nth_unstable_by(wanted, |a, b| self.best_first(a, b));
+            rest.truncate(wanted);
+        }
+        rest.sort_unstable_by(|a, b| self.best_first(a, b));
+        hits.extend(rest.into_iter().filter_map(|(slot, found)| self.hit(slot, found)));
         let mode = if degraded.is_some() { Mode::Lexical } else { self.mode() };
         Answer { hits: hits.into_iter().map(|(_, hit)| hit).collect(), mode, degraded }
     }
@@ -243,13 +254,17 @@ impl ToolIndex {
             Ok(lists) => (lists, None),
             Err(error) => (None, Some(error)),
         };
+        let mut by_words = self.by_words(&texts, depth, gate).into_iter();
         let has_vector = |slot: u32| self.usable_dense().is_some_and(|dense| dense.table.has(slot));
         let floor = self.usable_dense().map_or(f32::NEG_INFINITY, |dense| dense.embedder.floor());
-        let mut scored = texts.iter().enumerate().map(|(at, text)| {
-            let lexical = self.by_words(text, depth, gate);
+        let mut scored = (0..texts.len()).map(|at| {
+            let lexical = by_words.next().unwrap_or_default();
             match by_meaning.as_ref().and_then(|lists| lists.get(at)) {
                 Some(dense) => {
-                    let floor = if lexical.is_empty() { WORDLESS * floor } else { floor };
+                    let near = |(_, cosine): &(u32, f32)| *cosine >= WORDLESS * floor;
+                    if lexical.is_empty() && !dense.first().is_some_and(near) {
+                        return Fused::default();
+                    }
                     fuse(&lexical, dense, dense_weight(self.tools) + lessons.share_gained(), floor, has_vector)
                 }
                 None => lexical_only(&lexical),
@@ -260,12 +275,12 @@ impl ToolIndex {
         (relative(fused), degraded)
     }
 
-    fn by_words(&self, text: &str, depth: usize, gate: &Gate<'_>) -> Ranked {
-        let found = self.lexical.top(text, depth, &mut |slot| gate.accepts(slot));
+    fn by_words(&self, texts: &[&str], depth: usize, gate: &Gate<'_>) -> Vec<Ranked> {
+        let found = self.lexical.top(texts, depth, &mut |slot| gate.accepts(slot));
         // An index in memory has nothing left to fail with; if it does, the tools are still found by meaning and name.
         found.unwrap_or_else(|error| {
             tracing::error!(%error, "the lexical index failed");
-            Ranked::new()
+            Vec::new()
         })
     }
 
@@ -314,6 +329,18 @@ impl ToolIndex {
         self.entries.get(slot as usize)?.as_ref()
     }
 
+    /// By fused score, then by what lies beyond the depth of fusion, then by name: the same question has one answer.
+    fn best_first(&self, a: &(u32, Candidate), b: &(u32, Candidate)) -> std::cmp::Ordering {
+        let raw = |score: Option<f32>| score.unwrap_or(f32::NEG_INFINITY);
+        let name = |slot: u32| self.entry(slot).map(|entry| entry.id.as_str());
+        let ((slot, a), (other, b)) = (a, b);
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| raw(b.lexical).total_cmp(&raw(a.lexical)))
+            .then_with(|| raw(b.dense).total_cmp(&raw(a.dense)))
+            .then_with(|| name(*slot).cmp(&name(*other)))
+    }
+
     fn hit(&self, slot: u32, found: Candidate) -> Option<(u32, Hit)> {
         let id = self.entry(slot)?.id.clone();
         Some((slot, Hit { id, score: found.score, lexical: found.lexical, dense: found.dense, exact: false }))
@@ -350,44 +377,7 @@ fn relative(fused: Fused) -> HashMap<u32, Candidate> {
     candidates
 }
 
-/// By fused score, then by what lies beyond the depth of fusion, then by name: the same question has one answer.
-fn best_first(a: &Hit, b: &Hit) -> std::cmp::Ordering {
-    let raw = |score: Option<f32>| score.unwrap_or(f32::NEG_INFINITY);
-    b.score
-        .total_cmp(&a.score)
-        .then_with(|| raw(b.lexical).total_cmp(&raw(a.lexical)))
-        .then_with(|| raw(b.dense).total_cmp(&raw(a.dense)))
-        .then_with(|| a.id.cmp(&b.id))
-}
-
 /// A name without the quotes, backticks and punctuation people put around it.
 fn bare_name(text: &str) -> &str {
     text.trim().trim_matches(|c: char| c.is_whitespace() || "\"'`.,;:!?()[]{}<>".contains(c))
-}
-
-/// Asks the caller's filter once a tool, and only about tools that are about to take a place.
-struct Gate<'g> {
-    entries: &'g Chunked<Option<Arc<Entry>>>,
-    accept: &'g dyn Fn(&str) -> bool,
-    asked: RefCell<Vec<Option<bool>>>,
-}
-
-impl<'g> Gate<'g> {
-    fn new(entries: &'g Chunked<Option<Arc<Entry>>>, accept: &'g dyn Fn(&str) -> bool) -> Self {
-        Self { entries, accept, asked: RefCell::new(vec![None; entries.room()]) }
-    }
-
-    fn accepts(&self, slot: u32) -> bool {
-        let at = slot as usize;
-        let Some(Some(entry)) = self.entries.get(at) else { return false };
-        if let Some(Some(known)) = self.asked.borrow().get(at) {
-            return *known;
-        }
-        // Not borrowed while the caller's code runs.
-        let accepted = (self.accept)(&entry.id);
-        if let Some(known) = self.asked.borrow_mut().get_mut(at) {
-            *known = Some(accepted);
-        }
-        accepted
-    }
 }

@@ -14,8 +14,6 @@ const MAGIC: &[u8; 8] = b"PEGTAB01";
 /// Pieces of a text that are read; the fit saw no more either.
 const MAX_PIECES: usize = 128;
 const MAX_DIMENSION: usize = 4096;
-/// Components that choose what is compared wholly: how much that misses is measured in `tests/it/table.rs`.
-const HEAD: usize = crate::vectors::SHORT_HEAD;
 const MAX_ROWS: usize = 1 << 20;
 
 /// An encoder that is a table.
@@ -70,9 +68,9 @@ impl Embedder for StaticEmbedder {
         self.table.dimension
     }
 
-    /// The table is rotated onto its main directions, the strongest first.
-    fn head(&self) -> usize {
-        HEAD
+    /// The table is rotated so that it is (`index/train/fit.py`, `spreading`).
+    fn even(&self) -> bool {
+        true
     }
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {

@@ -1,9 +1,9 @@
 //! int8 vectors and the brute-force dot product over all of them.
 //!
-//! One scale a vector, symmetric. No approximate index: a hundred thousand dot products take about as long as one short
-//! request takes in the encoder. Where an encoder puts what matters most first, the heads of all vectors are compared, and
-//! whole vectors only of those whose heads are nearest. Vectors lie in blocks by slot; a change copies one block. Plain safe
-//! Rust that the compiler vectorises; nothing here knows tools.
+//! One scale a vector, symmetric. No approximate index of lists or graphs that updates would wear out: every vector is looked at.
+//! Where an encoder's components are even, that look is at their signs, one bit each, and only the vectors with the most signs
+//! in common are compared wholly. Vectors lie in blocks by slot; a change copies one block. Plain safe Rust that the compiler
+//! vectorises; nothing here knows tools.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,17 +11,20 @@ use std::sync::Arc;
 use crate::cache::TextKey;
 use crate::embed::EmbedError;
 use crate::fusion::Ranked;
-use crate::lexical::TopSlots;
+use crate::postings::TopSlots;
 
 /// Components multiplied in one go: short enough that the compiler unrolls the block and vectorises it. Longer blocks and one
 /// plain loop were measured to take half as long again.
 const BLOCK: usize = 32;
 /// Slots of one block: what a change copies, 256 KiB for the shipped table.
 pub(crate) const BLOCK_SLOTS: usize = 1024;
-/// The head that has a loop of its own: the shipped table's.
-pub(crate) const SHORT_HEAD: usize = 64;
-/// Slots that are compared whole when heads are compared first; an index no larger is compared wholly, whatever the heads say.
-const SHORTLIST: usize = 1024;
+/// Words of signs that have a loop of their own: the shipped table's.
+const WORDS: usize = 4;
+/// One in so many vectors is compared wholly where signs are compared first, and at least and at most so many. What that misses is
+/// measured in `tests/it/table.rs` and `docs/retrieval.md`.
+const SHARE: usize = 4;
+const LEAST_WHOLE: usize = 1024;
+const MOST_WHOLE: usize = 4096;
 
 /// A unit vector in 8-bit steps: component ≈ `steps[i] × scale`.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,22 +62,22 @@ pub(crate) struct Block {
     slots: Vec<u32>,
     keys: Vec<TextKey>,
     scales: Vec<f32>,
-    heads: Vec<i8>,
-    tails: Vec<i8>,
+    /// Row by row, one bit a component; empty where signs say little.
+    signs: Vec<u64>,
+    steps: Vec<i8>,
 }
 
 impl Block {
-    /// How near the head of each row is.
-    fn estimate(&self, head: &[i16], near: &mut Vec<f32>) {
-        near.clear();
-        if let Ok(head) = <&[i16; SHORT_HEAD]>::try_from(head) {
-            // The same with a length known beforehand: a third of the time.
-            let (rows, _) = self.heads.as_chunks::<SHORT_HEAD>();
-            near.extend(rows.iter().zip(&self.scales).map(|(row, scale)| dot(head, row) as f32 * scale));
+    /// In how many signs each row differs from a query.
+    fn differences(&self, query: &[u64], differences: &mut Vec<u16>) {
+        differences.clear();
+        if let Ok(query) = <&[u64; WORDS]>::try_from(query) {
+            // The same with a length known beforehand: several rows at once.
+            let (rows, _) = self.signs.as_chunks::<WORDS>();
+            differences.extend(rows.iter().map(|row| differing(row, query)));
             return;
         }
-        let rows = self.heads.chunks_exact(head.len()).zip(&self.scales);
-        near.extend(rows.map(|(row, scale)| dot(head, row) as f32 * scale));
+        differences.extend(self.signs.chunks_exact(query.len()).map(|row| differing(row, query)));
     }
 
     /// The rows of a slot.
@@ -84,12 +87,22 @@ impl Block {
     }
 }
 
+fn differing(row: &[u64], query: &[u64]) -> u16 {
+    row.iter().zip(query).map(|(row, query)| (row ^ query).count_ones()).sum::<u32>() as u16
+}
+
+/// The signs of a vector's components.
+fn signs(steps: &[i8]) -> impl Iterator<Item = u64> {
+    let word = |part: &[i8]| part.iter().enumerate().fold(0, |word, (at, step)| word | u64::from(*step > 0) << at);
+    steps.chunks(u64::BITS as usize).map(word)
+}
+
 /// All vectors of a snapshot, each belonging to a slot (a tool) and to a text. Cheap to clone.
 #[derive(Debug, Default, Clone)]
 pub struct VectorTable {
     dimension: usize,
-    /// Components compared first; all of them where the encoder's are of equal weight.
-    head: usize,
+    /// Whether signs are compared first.
+    even: bool,
     blocks: Vec<Arc<Block>>,
 }
 
@@ -97,19 +110,19 @@ pub struct VectorTable {
 pub(crate) type NewRow = (u32, TextKey, Arc<Quantized>);
 
 impl VectorTable {
-    /// No vectors yet. Heads are compared first where `head` is less than `dimension`.
-    pub fn new(dimension: usize, head: usize) -> Self {
-        Self { dimension, head: if head == 0 { dimension } else { head.min(dimension) }, blocks: Vec::new() }
+    /// No vectors yet. Signs are compared first where components are `even`.
+    pub fn new(dimension: usize, even: bool) -> Self {
+        Self { dimension, even, blocks: Vec::new() }
     }
 
     /// Packs vectors that come sorted by slot; those of another length are left out.
-    pub fn pack(dimension: usize, head: usize, rows: impl Iterator<Item = (u32, Arc<Quantized>)>) -> Self {
+    pub fn pack(dimension: usize, even: bool, rows: impl Iterator<Item = (u32, Arc<Quantized>)>) -> Self {
         let rows: Vec<NewRow> = rows.map(|(slot, row)| (slot, TextKey::default(), row)).collect();
-        Self::pack_keyed(dimension, head, &rows)
+        Self::pack_keyed(dimension, even, &rows)
     }
 
-    pub(crate) fn pack_keyed(dimension: usize, head: usize, rows: &[NewRow]) -> Self {
-        let mut table = Self::new(dimension, head);
+    pub(crate) fn pack_keyed(dimension: usize, even: bool, rows: &[NewRow]) -> Self {
+        let mut table = Self::new(dimension, even);
         for part in rows.chunk_by(|(a, ..), (b, ..)| *a as usize / BLOCK_SLOTS == *b as usize / BLOCK_SLOTS) {
             let at = part.first().map_or(0, |(slot, ..)| *slot as usize / BLOCK_SLOTS);
             table.replace(at, part.iter().cloned());
@@ -121,16 +134,16 @@ impl VectorTable {
     pub(crate) fn replace(&mut self, at: usize, rows: impl Iterator<Item = NewRow>) {
         let mut block = Block::default();
         for (slot, key, row) in rows.filter(|(_, _, row)| row.steps.len() == self.dimension) {
-            let (head, tail) = row.steps.split_at(self.head);
             block.slots.push(slot);
             block.keys.push(key);
             block.scales.push(row.scale);
-            block.heads.extend_from_slice(head);
-            block.tails.extend_from_slice(tail);
+            block.steps.extend_from_slice(&row.steps);
+            if self.even {
+                block.signs.extend(signs(&row.steps));
+            }
         }
-        for vector in [&mut block.heads, &mut block.tails] {
-            vector.shrink_to_fit();
-        }
+        block.steps.shrink_to_fit();
+        block.signs.shrink_to_fit();
         while self.blocks.len() <= at {
             self.blocks.push(Arc::default());
         }
@@ -176,14 +189,12 @@ impl VectorTable {
     }
 
     fn row(&self, block: &Block, row: usize) -> Option<Arc<Quantized>> {
-        let (head, tail) = self.parts(block, row)?;
-        Some(Arc::new(Quantized { scale: *block.scales.get(row)?, steps: head.iter().chain(tail).copied().collect() }))
+        let steps = self.steps(block, row)?;
+        Some(Arc::new(Quantized { scale: *block.scales.get(row)?, steps: steps.into() }))
     }
 
-    fn parts<'b>(&self, block: &'b Block, row: usize) -> Option<(&'b [i8], &'b [i8])> {
-        let tail = self.dimension - self.head;
-        let head = block.heads.get(row * self.head..(row + 1) * self.head)?;
-        Some((head, block.tails.get(row * tail..(row + 1) * tail)?))
+    fn steps<'b>(&self, block: &'b Block, row: usize) -> Option<&'b [i8]> {
+        block.steps.get(row * self.dimension..(row + 1) * self.dimension)
     }
 
     fn block(&self, slot: u32) -> Option<&Block> {
@@ -191,35 +202,71 @@ impl VectorTable {
     }
 
     /// For each query the `depth` slots with the best cosines among those that `accept` lets through, best first.
-    ///
-    /// One pass for all queries: the table does not fit a processor's caches, a block and the queries do.
     pub fn nearest(&self, queries: &[&Quantized], depth: usize, accept: &mut dyn FnMut(u32) -> bool) -> Vec<Ranked> {
         if self.dimension == 0 || queries.iter().any(|query| query.steps.len() != self.dimension) {
             return vec![Ranked::new(); queries.len()];
         }
-        let wanted = if self.head < self.dimension { SHORTLIST.max(4 * depth) } else { depth };
-        let mut lists: Vec<Shortlist> = queries.iter().map(|query| Shortlist::new(query, self.head, wanted)).collect();
-        let mut near = Vec::with_capacity(BLOCK_SLOTS);
+        let rows = self.len();
+        let whole = (rows / SHARE).clamp(LEAST_WHOLE, MOST_WHOLE).max(4 * depth);
+        let alike = |query: &&Quantized| {
+            if self.even && whole < rows { self.alike(query, whole, accept) } else { (0..self.room()).collect() }
+        };
+        let candidates: Vec<Vec<u32>> = queries.iter().map(alike).collect();
+        candidates.into_iter().zip(queries).map(|(slots, query)| self.best_of(&slots, query, depth, accept)).collect()
+    }
+
+    /// Slots that blocks have room for.
+    fn room(&self) -> u32 {
+        (self.blocks.len() * BLOCK_SLOTS) as u32
+    }
+
+    /// At least `wanted` slots with the most signs in common with a query, in order; those that differ in as many as the last are
+    /// all taken, so that nothing depends on the order of rows.
+    fn alike(&self, query: &Quantized, wanted: usize, accept: &mut dyn FnMut(u32) -> bool) -> Vec<u32> {
+        let query: Vec<u64> = signs(&query.steps).collect();
+        let mut found: Vec<(u16, u32)> = Vec::with_capacity(4 * wanted);
+        // How many of those found differ in so many signs.
+        let mut tally = vec![0usize; self.dimension + 1];
+        let mut most = self.dimension as u16;
+        let mut within = 0;
+        let mut differences = Vec::with_capacity(BLOCK_SLOTS);
         for block in &self.blocks {
-            for list in &mut lists {
-                block.estimate(&list.head, &mut near);
-                for (slot, near) in block.slots.iter().zip(&near) {
-                    if *near > list.least && accept(*slot) {
-                        list.push(*slot, *near);
-                    }
+            block.differences(&query, &mut differences);
+            for (slot, differs) in block.slots.iter().zip(&differences) {
+                if *differs > most || !accept(*slot) {
+                    continue;
+                }
+                found.push((*differs, *slot));
+                if let Some(tally) = tally.get_mut(usize::from(*differs)) {
+                    *tally += 1;
+                    within += 1;
+                }
+                // Enough are nearer: the farthest are no longer looked at.
+                while let Some(last) = tally.get(usize::from(most)).filter(|last| within - **last >= wanted) {
+                    within -= last;
+                    most -= 1;
                 }
             }
         }
-        lists.into_iter().zip(queries).map(|(list, query)| self.best_of(list, query, depth)).collect()
+        let mut slots: Vec<u32> = found.into_iter().filter(|(differs, _)| *differs <= most).map(|(_, slot)| slot).collect();
+        slots.dedup();
+        slots
     }
 
-    /// The whole cosines of a shortlist.
-    fn best_of(&self, list: Shortlist, query: &Quantized, depth: usize) -> Ranked {
+    /// The whole cosines of some slots.
+    fn best_of(&self, slots: &[u32], query: &Quantized, depth: usize, accept: &mut dyn FnMut(u32) -> bool) -> Ranked {
         let steps: Vec<i16> = query.steps.iter().map(|step| i16::from(*step)).collect();
         let mut best = TopSlots::new(depth);
-        for slot in list.into_slots() {
-            if let Some(cosine) = self.cosine(&steps, query.scale, slot) {
-                best.push(slot, cosine);
+        for part in slots.chunk_by(|a, b| *a as usize / BLOCK_SLOTS == *b as usize / BLOCK_SLOTS) {
+            let Some(block) = part.first().and_then(|slot| self.block(*slot)) else { continue };
+            let mut row = 0;
+            for slot in part {
+                row += block.slots.iter().skip(row).take_while(|held| *held < slot).count();
+                let rows = row..row + block.slots.iter().skip(row).take_while(|held| *held == slot).count();
+                let cosine = self.best_row(block, rows, &steps, query.scale);
+                if let Some(cosine) = cosine.filter(|cosine| *cosine > best.threshold() && accept(*slot)) {
+                    best.push(*slot, cosine);
+                }
             }
         }
         best.into_sorted()
@@ -227,61 +274,13 @@ impl VectorTable {
 
     /// The best cosine of a slot's vectors with a query of widened steps; nothing where it has none.
     pub(crate) fn cosine(&self, steps: &[i16], scale: f32, slot: u32) -> Option<f32> {
-        let (query_head, query_tail) = steps.split_at_checked(self.head)?;
         let block = self.block(slot)?;
-        let cosines = block.rows(slot).filter_map(|row| {
-            let (head, tail) = self.parts(block, row)?;
-            let steps = dot(query_head, head) + dot(query_tail, tail);
-            Some(steps as f32 * scale * block.scales.get(row)?)
-        });
-        cosines.filter(|cosine| cosine.is_finite()).max_by(f32::total_cmp)
-    }
-}
-
-/// The slots with the nearest heads of one query so far.
-struct Shortlist {
-    head: Vec<i16>,
-    wanted: usize,
-    /// What a head must exceed to enter.
-    least: f32,
-    found: Vec<(u32, f32)>,
-}
-
-impl Shortlist {
-    fn new(query: &Quantized, head: usize, wanted: usize) -> Self {
-        let head = query.steps.iter().take(head).map(|step| i16::from(*step)).collect();
-        Self { head, wanted: wanted.max(1), least: f32::NEG_INFINITY, found: Vec::new() }
+        self.best_row(block, block.rows(slot), steps, scale)
     }
 
-    /// Keeps slots until there are twice as many as wanted, then the nearest: a sort once in a while, not a place for each.
-    fn push(&mut self, slot: u32, near: f32) {
-        // A slot's rows follow each other: the nearest stands for all.
-        if let Some((last, held)) = self.found.last_mut().filter(|(last, _)| *last == slot) {
-            debug_assert_eq!(*last, slot);
-            *held = held.max(near);
-            return;
-        }
-        if self.found.len() >= 2 * self.wanted {
-            self.cut();
-        }
-        self.found.push((slot, near));
-    }
-
-    fn cut(&mut self) {
-        if self.found.len() > self.wanted {
-            let (_, last, _) = self.found.select_nth_unstable_by(self.wanted, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            self.least = last.1;
-            self.found.truncate(self.wanted);
-        }
-    }
-
-    /// In order; ties are then resolved as a whole pass would.
-    fn into_slots(mut self) -> Vec<u32> {
-        self.cut();
-        let mut slots: Vec<u32> = self.found.into_iter().map(|(slot, _)| slot).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        slots
+    fn best_row(&self, block: &Block, rows: Range<usize>, query: &[i16], scale: f32) -> Option<f32> {
+        let cosine = |row: usize| Some(dot(query, self.steps(block, row)?) as f32 * scale * block.scales.get(row)?);
+        rows.filter_map(cosine).filter(|cosine| cosine.is_finite()).max_by(f32::total_cmp)
     }
 }
 
@@ -293,8 +292,9 @@ fn dot(a: &[i16], b: &[i8]) -> i32 {
     blocks + rest
 }
 
+/// Widened first: 16-bit products in pairs are what every x86-64 and ARM multiplies fastest. Inlined, or the widened block goes
+/// through memory.
+#[inline(always)]
 fn dot_block(a: &[i16; BLOCK], b: &[i8; BLOCK]) -> i32 {
-    // Widened first: 16-bit products in pairs are what every x86-64 and ARM multiplies fastest.
-    let b = b.map(i16::from);
-    a.iter().zip(&b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+    a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(i16::from(*b))).sum()
 }

@@ -41,7 +41,8 @@ def split_name(name: str) -> str:
 
 def tool_text(tool: dict[str, Any]) -> str:
     """What the program embeds of a tool."""
-    return clean(f"{split_name(tool['name'])}: {tool.get('description') or ''}")
+    names = f"{split_name(tool.get('server') or '')} {split_name(tool['name'])}".lstrip()
+    return clean(f"{names}: {tool.get('description') or ''}")
 
 
 def clean(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import hadamard
 from tokenizers import Tokenizer
 
 import pieces
@@ -21,6 +22,7 @@ EPOCHS = 4
 RATE = 0.005
 BATCH = 512
 MIN_BATCH = 32
+SPREAD_SEED = 11
 
 
 @dataclass
@@ -155,10 +157,20 @@ def _with_length(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shrink(table: Table, dimension: int, sample: sparse.csr_matrix) -> Table:
-    """Rotates onto the main directions of the embedded sample and keeps the first `dimension`."""
+    """Rotates onto the main directions of the embedded sample, keeps the first `dimension`, and spreads them evenly."""
     embedded = table.embed(sample)
     _, directions = np.linalg.eigh(embedded.T @ embedded)
-    return Table(np.ascontiguousarray(table.rows @ directions[:, ::-1][:, :dimension]).astype(np.float32))
+    main = np.ascontiguousarray(table.rows @ directions[:, ::-1][:, :dimension])
+    return Table((main @ spreading(dimension)).astype(np.float32))
+
+
+def spreading(dimension: int) -> np.ndarray:
+    """A rotation after which every component says as much as any other, so that its sign alone says something.
+
+    A Hadamard matrix with drawn signs: exact numbers, the same on every machine.
+    """
+    signs = np.random.default_rng(SPREAD_SEED).choice([-1.0, 1.0], dimension)
+    return (signs[:, None] * hadamard(dimension) / np.sqrt(dimension)).astype(np.float32)
 
 
 def quantised(table: Table) -> tuple[np.ndarray, np.ndarray]:

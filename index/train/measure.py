@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 DEPTH = 100
+WORDS = 50
 Lexical = dict[str, list[tuple[str, float]]]
 
 
@@ -45,12 +46,9 @@ def scores(
     table = np.zeros((len(queries), len(weights)))
     for at, (query, row) in enumerate(zip(queries, cosines)):
         best = np.argsort(-row, kind="stable")[:DEPTH]
-        low, high = row[best[-1]], row[best[0]]
-        dense = {ids[tool]: float((row[tool] - low) / max(high - low, 1e-9)) for tool in best}
-        words = lexical.get(query["id"], [])
-        floor = words[-1][1] if len(words) >= DEPTH else 0.0
-        top = words[0][1] if words else 1.0
-        by_words = {tool: (raw - floor) / max(top - floor, 1e-9) for tool, raw in words}
+        dense = dict(zip((ids[tool] for tool in best), spreads(row[best], DEPTH, whole=False)))
+        listed = lexical.get(query["id"], [])
+        by_words = dict(zip((tool for tool, _ in listed), spreads(np.array([raw for _, raw in listed]), WORDS, whole=True)))
         for column, weight in enumerate(weights):
             if weight == 1:
                 total = dense
@@ -59,3 +57,14 @@ def scores(
                 total = {t: (1 - weight) * by_words.get(t, 0.0) + weight * dense.get(t, 0.0) for t in tools}
             table[at, column] = ndcg(query, sorted(total, key=lambda tool: (-total[tool], tool)))
     return table
+
+
+def spreads(scores: np.ndarray, depth: int, whole: bool) -> np.ndarray:
+    """How far each score is above the end of its list, in standard deviations of the list; `whole` counts what matched nothing as 0."""
+    part = scores[:depth].astype(np.float64)
+    if not len(part):
+        return part
+    count = depth if whole else len(part)
+    low = 0.0 if whole and len(part) < depth else part[-1]
+    spread = math.sqrt(max((part * part).sum() / count - (part.sum() / count) ** 2, 0.0))
+    return np.maximum((scores - low) / spread, 0.0) if spread > 0 else np.ones(len(scores))

@@ -100,6 +100,11 @@ impl Caller {
         }
     }
 
+    /// Whether another caller sees the same tools.
+    pub(crate) fn sees_as(&self, other: &Self) -> bool {
+        self.coverage == other.coverage
+    }
+
     /// Whether there are tools that the caller may not see.
     pub(crate) fn is_limited(&self) -> bool {
         self.coverage != Coverage::Everything

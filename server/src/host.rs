@@ -140,6 +140,8 @@ pub(crate) struct Progress {
     pub(crate) switching: bool,
     /// Tools are known by their words, and not all by their meaning yet.
     pub(crate) embedding: bool,
+    /// An older index answers searches until the first of this run is made.
+    pub(crate) answers: bool,
 }
 
 impl Host {
@@ -213,7 +215,7 @@ impl Host {
     }
 
     pub(crate) async fn index_ready(&self) {
-        let _ = self.progress.subscribe().wait_for(|now| now.index > 0).await;
+        let _ = self.progress.subscribe().wait_for(|now| now.index > 0 || now.answers).await;
     }
 
     /// How the index works now.

@@ -20,6 +20,7 @@ mod operator;
 mod refresh;
 mod retrieval;
 mod search;
+mod selection;
 mod session;
 mod settings;
 mod shutdown;

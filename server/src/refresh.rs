@@ -147,7 +147,11 @@ pub(crate) async fn index(host: Weak<Host>) {
             };
             // Taken back before the work, so that another wish that comes meanwhile is not lost.
             strong.progress.send_modify(|now| now.switching = false);
-            let more = if behind { strong.retrieval.update(&catalog.tools) } else { strong.retrieval.embed_more() };
+            let more = if behind {
+                strong.retrieval.update(&catalog.tools, || strong.progress.send_modify(|now| now.answers = true))
+            } else {
+                strong.retrieval.embed_more()
+            };
             strong.progress.send_modify(|now| {
                 now.index = now.index.max(catalog.generation);
                 now.embedding = more;

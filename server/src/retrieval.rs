@@ -10,16 +10,21 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use index::{
-    FastEmbedder, Hit, Indexer, Keep, Lessons, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats, convincing,
+    Among, FastEmbedder, Hit, Indexer, Keep, Lessons, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats,
+    convincing,
 };
 
 use crate::{
     Settings, StartError,
     catalog::{Catalog, ServedTool},
+    selection::Selections,
 };
 
 /// Texts that are embedded before the index is published again and a newer catalog is looked for.
 const STEP: usize = 512;
+
+/// So many tools are not compared in the time that a search may take.
+const MANY: usize = 10_000;
 
 /// How the meaning of words is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +96,8 @@ pub(crate) struct Retrieval {
     catalogue: String,
     writers: Mutex<Writers>,
     current: ArcSwapOption<ToolIndex>,
+    /// What callers may find in it.
+    pub(crate) selections: Selections,
     /// Why the index is less than what was asked for.
     shortfall: Mutex<Option<String>>,
 }
@@ -147,6 +154,7 @@ impl Retrieval {
             catalogue: std::iter::once(data).chain(folders).collect::<Vec<_>>().join("\n"),
             writers: Mutex::default(),
             current: ArcSwapOption::empty(),
+            selections: Selections::default(),
             shortfall: Mutex::default(),
         })
     }
@@ -168,13 +176,20 @@ impl Retrieval {
     }
 
     /// Makes the index of these tools, with the vectors that are known already. Returns whether texts without a vector are left.
-    /// Blocking.
-    pub(crate) fn update(&self, tools: &[Arc<ServedTool>]) -> bool {
+    /// Calls `answers` where the index that was kept can answer before that is done. Blocking.
+    pub(crate) fn update(&self, tools: &[Arc<ServedTool>], answers: impl FnOnce()) -> bool {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = self.choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if writers.now.is_none() {
             writers.now = self.open(&wanted);
             writers.opened = Some(wanted);
+            // Thousands of tools take a while to compare with what was kept. Who may find what is decided by the catalog, so until then an
+            // answer can miss a tool that is new, or show one by its old words, and never one that is gone or forbidden.
+            let kept = writers.now.as_mut().filter(|_| tools.len() >= MANY).and_then(|writer| writer.indexer.as_kept());
+            if kept.is_some() {
+                self.current.store(kept);
+                answers();
+            }
         } else if writers.opened.as_ref() != Some(&wanted) {
             writers.next = self.open(&wanted);
             writers.opened = Some(wanted);
@@ -299,14 +314,8 @@ impl Retrieval {
 }
 
 /// The best tools of an index, or none where not one of them is believable.
-pub(crate) fn believable(
-    index: &ToolIndex,
-    query: &str,
-    limit: usize,
-    accept: &dyn Fn(&str) -> bool,
-    lessons: &Lessons,
-) -> Vec<Hit> {
-    let answer = index.answer_with(&Query::new(query).limit(limit), accept, lessons);
+pub(crate) fn believable(index: &ToolIndex, query: &str, limit: usize, among: Among<'_>, lessons: &Lessons) -> Vec<Hit> {
+    let answer = index.answer_among(&Query::new(query).limit(limit), among, lessons);
     if convincing(&answer.hits, index.len()) { answer.hits } else { Vec::new() }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use index::Among;
 use manifest_schema::Runtime;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -62,7 +63,7 @@ pub struct Filters {
 }
 
 impl Filters {
-    fn lets(&self, tool: &ServedTool) -> bool {
+    pub(crate) fn lets(&self, tool: &ServedTool) -> bool {
         let (manifest, says) = (&tool.plugin.manifest, &tool.spec.annotations);
         self.plugin.as_deref().is_none_or(|plugin| plugin == manifest.name.as_str())
             && (self.category.is_none() || self.category == manifest.category)
@@ -189,11 +190,6 @@ impl Host {
 
     fn search_now(&self, request: &SearchRequest) -> SearchReply {
         let catalog = self.catalog();
-        let lets = |tool: &ServedTool| request.caller.covers(tool.name.as_str()) && request.filters.lets(tool);
-        // The index asks about a thousand tools and more: who may see everything and filters nothing needs no look at each. What the index
-        // still holds and the catalog does not is left out below.
-        let open = !request.caller.is_limited() && request.filters == Filters::default();
-        let accept = |name: &str| open || catalog.tool(name).is_some_and(|tool| lets(tool));
         let mut end = request.query.len().min(MAX_QUERY_BYTES);
         while !request.query.is_char_boundary(end) {
             end -= 1;
@@ -202,9 +198,12 @@ impl Host {
         let limit = request.limit.clamp(1, MAX_LIMIT);
         // Twins take places in the index's answer that they give back here.
         let Some(index) = self.retrieval.index() else { return SearchReply::nothing(self.retrieval.mode()) };
+        let selection = self.retrieval.selections.of(&catalog, &index, &request.caller, &request.filters);
+        // What the index still holds and the catalog does not is left out below.
+        let among = selection.as_ref().map_or(Among::Everything, |selection| Among::Set(&selection.set));
         let learns = catalog.operator.learning.on;
         let lessons = if learns { self.learning.lessons(&index, &catalog) } else { Arc::default() };
-        let mut hits = believable(&index, query, limit * 2, &accept, &lessons);
+        let mut hits = believable(&index, query, limit * 2, among, &lessons);
         hits.retain(|hit| hit.score >= request.min_score);
         let mut distinct: Vec<(&ServedTool, FoundTool)> = Vec::with_capacity(limit);
         for (tool, score) in hits.iter().filter_map(|hit| Some((catalog.tool(&hit.id)?, hit.score))) {
@@ -216,7 +215,7 @@ impl Host {
             }
         }
         let tools: Vec<FoundTool> = distinct.into_iter().map(|(_, found)| found).collect();
-        let total = if open { catalog.tools.len() } else { catalog.tools.iter().filter(|tool| lets(tool)).count() };
+        let total = selection.map_or(catalog.tools.len(), |selection| selection.total);
         let offered = || tools.iter().flat_map(|tool| std::iter::once(&tool.name).chain(&tool.also)).cloned().collect();
         let search_id =
             if self.learns_from(&request.caller) { self.learning.issue(&index, query, offered(), &request.caller) } else { None };

@@ -1,6 +1,6 @@
 //! Which embedder: the settings and the environment as places to look at, and what was found there.
 
-use std::{env, fs, path::PathBuf, sync::Arc};
+use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use index::{Embedder, EmbedderUnavailable, FastEmbedder, Located, Places, StaticEmbedder, Unavailable};
 use server::EmbedderChoice;
@@ -54,7 +54,11 @@ fn site_packages() -> Vec<PathBuf> {
     found
 }
 
-/// Loads what [`choose`] chose; `None` for words alone. Where a server would go on with less, this does not.
+/// How long one request may take to be measured. A server goes on without the vector after half a second; a measurement on a busy machine is
+/// none of how busy it is.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Loads what [`choose`] chose; `None` for words alone. Where a server would go on with less, this does not, and waits.
 pub(crate) fn open(settings: &Settings) -> Outcome<Option<Arc<dyn Embedder>>> {
     Ok(Some(match choose(settings)? {
         EmbedderChoice::Lexical => return Ok(None),
@@ -63,7 +67,8 @@ pub(crate) fn open(settings: &Settings) -> Outcome<Option<Arc<dyn Embedder>>> {
         ),
         EmbedderChoice::Fastembed { model, onnxruntime } => Arc::new(
             FastEmbedder::open(&model, &onnxruntime)
-                .map_err(|error| Failure::new(Exit::Unavailable, "embedder.missing", error.to_string()).hint(error.hint))?,
+                .map_err(|error| Failure::new(Exit::Unavailable, "embedder.missing", error.to_string()).hint(error.hint))?
+                .patient(PATIENCE),
         ),
     }))
 }

@@ -75,7 +75,7 @@ fn check(config: &Config) -> Result<(), ConvertError> {
         return wrong("expected model_type `bert` with hidden_act `gelu`");
     }
     let heads = config.num_attention_heads;
-    if heads == 0 || !config.hidden_size.is_multiple_of(heads) {
+    if heads == 0 || config.hidden_size == 0 || !config.hidden_size.is_multiple_of(heads) {
         return wrong("hidden_size is no multiple of num_attention_heads");
     }
     if config.num_hidden_layers > MAX_LAYERS || config.hidden_size > MAX_WIDTH || config.intermediate_size > 4 * MAX_WIDTH {

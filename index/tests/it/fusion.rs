@@ -131,7 +131,7 @@ fn eight_bits_keep_the_cosine() {
     for dimension in [1, 31, 32, 33, 384] {
         let vectors: Vec<Vec<f32>> = (0..20).map(|_| (0..dimension).map(|_| next()).collect()).collect();
         let packed: Vec<Arc<Quantized>> = vectors.iter().map(|v| Arc::new(Quantized::new(v, dimension).unwrap())).collect();
-        let table = VectorTable::pack(dimension, 0, (0..).zip(packed.iter().cloned()));
+        let table = VectorTable::pack(dimension, false, (0..).zip(packed.iter().cloned()));
         let nearest = |queries: &[&Quantized]| table.nearest(queries, 21, &mut |_| true);
         let together = nearest(&[&packed[0], &packed[1]]);
         assert_eq!(together[1], nearest(&[&packed[1]])[0], "each query is scored as if it were alone");

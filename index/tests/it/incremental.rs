@@ -21,7 +21,7 @@ fn only_changed_tools_are_embedded_again() {
     tools[0].description = "Umbrella advice".into();
     let (index, stats) = indexer.update(&tools).unwrap();
     assert_eq!(counts(&stats), [0, 1, 0, 5, 1, 0]);
-    assert!(embedder.seen.lock().unwrap().contains("forecast: Umbrella advice"));
+    assert!(embedder.seen.lock().unwrap().contains("weather forecast: Umbrella advice"));
     assert_eq!(find(&index, "advice")[0], "weather__forecast");
 
     // Keywords are searched by words alone: no vector is made for them.

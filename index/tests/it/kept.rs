@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pegboard_index::{CacheProblem, Indexer, Keep, Query, ToolDocument, ToolIndex, UpdateStats, Warning};
+use sha2::{Digest as _, Sha256};
 
 use crate::fake::{Synonyms, catalog, find, tool};
 
@@ -53,9 +54,13 @@ fn a_second_start_does_nothing_and_answers_the_same() {
 fn what_is_kept_answers_before_the_catalog_is_known() {
     let folder = tempfile::tempdir().unwrap();
     let (_, _, first) = start(folder.path(), &catalog());
-    let (index, stats) = open(folder.path(), "home", "synonyms").0.change(&[], &[], 0).unwrap();
-    assert_eq!((index.len(), stats.unchanged), (6, 6));
+    let (mut indexer, embedder) = open(folder.path(), "home", "synonyms");
+    let index = indexer.as_kept().unwrap();
+    assert_eq!((index.len(), embedder.embedded()), (6, 0));
     assert_eq!(answers(&first), answers(&index));
+    let (_, stats) = indexer.update(&catalog()).unwrap();
+    assert_eq!((stats.unchanged, stats.added, embedder.embedded()), (6, 0, 0), "and then the catalog is compared with it");
+    assert!(open(folder.path(), "elsewhere", "synonyms").0.as_kept().is_none(), "nothing was kept there");
 }
 
 #[test]
@@ -144,6 +149,30 @@ fn one_bit_anywhere_is_noticed() {
         let (_, stats) = open(folder.path(), "home", "synonyms").0.change(&[], &[], 0).unwrap();
         assert!(matches!(stats.warnings.as_slice(), [Warning::CacheIgnored { .. }]), "byte {at}: {stats:?}");
         assert_eq!(stats.unchanged, 0, "byte {at}");
+    }
+}
+
+/// Whoever can write a file can sum it up, too: a whole file may still not ask for memory without bound.
+#[test]
+fn a_slot_out_of_range_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    start(folder.path(), &[tool("p__t", "d")]);
+    let path = file(folder.path());
+    let sound = fs::read(&path).unwrap();
+    let key = Sha256::digest(b"p t: d");
+    let row = sound.windows(32).rposition(|window| window == key.as_slice()).unwrap() - 4;
+    let entry = sound.windows(4).position(|window| window == b"p__t").unwrap() - 8;
+    for (place, slot) in [(row, u32::MAX), (row, 1_000_000), (entry, u32::MAX), (row, 0)] {
+        let mut bytes = sound.clone();
+        bytes[place..place + 4].copy_from_slice(&slot.to_le_bytes());
+        let end = bytes.len() - 4;
+        let sum = crc32fast::hash(&bytes[..end]);
+        bytes[end..].copy_from_slice(&sum.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let (_, stats) = open(folder.path(), "home", "synonyms").0.change(&[], &[], 0).unwrap();
+        let problems: Vec<_> = stats.warnings.iter().map(ToString::to_string).collect();
+        let refused = problems.iter().any(|problem| problem.contains("a slot is out of range"));
+        assert_eq!((refused, stats.unchanged), (slot != 0, usize::from(slot == 0)), "{place} {slot}: {problems:?}");
     }
 }
 

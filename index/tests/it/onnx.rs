@@ -63,6 +63,24 @@ fn what_does_not_fit_is_named() {
         assert!(matches!(refused(&CONFIG.replace(from, to), &good), ConvertError::Config(_)), "{to}");
     }
     assert!(matches!(refused(&huge, &good), ConvertError::Config(_)));
+    let sized = |name: &str, size: &str| {
+        let mut config: Map<String, serde_json::Value> = serde_json::from_str(CONFIG).unwrap();
+        config.insert(name.to_owned(), serde_json::from_str(size).unwrap());
+        refused(&serde_json::to_string(&config).unwrap(), &good)
+    };
+    for (name, size) in
+        [("hidden_size", "0"), ("hidden_size", "1000000000"), ("intermediate_size", "1000000000"), ("vocab_size", "-1")]
+    {
+        assert!(matches!(sized(name, size), ConvertError::Config(_)), "{name} {size}");
+    }
+    // What the config promises is compared with the file before any memory is asked for.
+    for name in ["vocab_size", "max_position_embeddings", "type_vocab_size"] {
+        assert!(matches!(sized(name, "18446744073709551615"), ConvertError::Shape { .. }), "{name}");
+    }
+    let mut no_number = good.clone();
+    let end = no_number.len();
+    no_number[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(matches!(refused(CONFIG, &no_number), ConvertError::Weights(problem) if problem.contains("output.LayerNorm.bias")));
     for damaged in [&b""[..], &[255; 64], &good[..good.len() - 4]] {
         assert!(matches!(refused(CONFIG, damaged), ConvertError::Weights(_)));
     }

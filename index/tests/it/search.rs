@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pegboard_index::{Indexer, Mode, Query, ToolDocument};
+use pegboard_index::{Among, Indexer, Lessons, Mode, Query, ToolDocument, ToolIndex, ToolSet};
 use serde_json::json;
 
 use crate::fake::{Synonyms, catalog, find, ids, lexical, tool};
@@ -121,6 +121,64 @@ fn a_refused_tool_neither_appears_nor_takes_a_place() {
         assert!(index.search(&Query::new("secret__weather7"), &|id| id.starts_with("open__")).iter().all(|hit| !hit.exact));
         assert!(index.search(&Query::new("secret__weather7"), &|_| true)[0].exact, "the control");
     }
+}
+
+fn among(index: &ToolIndex, text: &str, set: &ToolSet) -> Vec<String> {
+    let answer = index.answer_among(&Query::new(text), Among::Set(set), &Lessons::default());
+    answer.hits.into_iter().map(|hit| hit.id).collect()
+}
+
+#[test]
+fn a_set_lets_through_what_the_same_question_would() {
+    let mut tools = catalog();
+    tools.extend((0..200).map(|i| tool(&format!("secret__weather{i}"), "weather weather rain temperature")));
+    for index in [lexical(&tools), Indexer::hybrid(Arc::new(Synonyms::new("synonyms")), None).unwrap().update(&tools).unwrap().0]
+    {
+        let names = tools.iter().map(|tool| tool.id.as_str());
+        let set = index.set_of(names.filter(|name| !name.starts_with("secret__")).chain(["not__there", "mail__send_message"]));
+        assert_eq!(set.len(), 6, "a name that is not there is no tool, one that comes again is one");
+        for text in ["rain and temperature", "secret__weather7", "weather__current", "open a ticket, then send an email"] {
+            let asked = index.search(&Query::new(text), &|name| !name.starts_with("secret__"));
+            assert_eq!(among(&index, text, &set), ids(&asked), "{text}");
+            assert!(!asked.is_empty() || text.starts_with("secret"), "{text}");
+        }
+        let all = index.answer_among(&Query::new("rain and temperature"), Among::Everything, &Lessons::default());
+        assert_eq!(all, index.answer(&Query::new("rain and temperature"), &|_| true));
+        assert!(all.hits[0].id.starts_with("secret__"), "the control");
+        assert_eq!(among(&index, "rain", &index.set_of([])), Vec::<String>::new());
+    }
+}
+
+/// Slots are given to other tools when the catalog changes: an old set must let nothing through, not the wrong things.
+#[test]
+fn a_set_of_another_index_lets_nothing_through() {
+    let mut indexer = Indexer::lexical().unwrap();
+    let (before, _) = indexer.update(&[tool("open__rain", "rain"), tool("secret__rain", "rain")]).unwrap();
+    let set = before.set_of(["open__rain"]);
+    assert_eq!(among(&before, "rain", &set), ["open__rain"], "the control");
+    let (after, _) = indexer.update(&[tool("secret__rain", "rain")]).unwrap();
+    let (again, _) = indexer.update(&[tool("secret__rain", "rain"), tool("secret__snow", "rain")]).unwrap();
+    for newer in [&after, &again, &lexical(&[tool("secret__rain", "rain")])] {
+        assert!(!newer.made(&set));
+        assert_eq!(among(newer, "rain", &set), Vec::<String>::new());
+        assert_eq!(among(newer, "secret__rain", &set), Vec::<String>::new());
+    }
+}
+
+/// Words of three fields with one idf: everything (weight 1), the name (1), the description (.3).
+#[test]
+fn scores_of_words_by_hand() {
+    let tools = [tool("a__red", "red fish"), tool("a__blue", "big blue fish fish"), tool("a__green", "")];
+    let hits = lexical(&tools).search(&Query::new("red"), &|_| true);
+    // "a" is a stop word, so the first says red, red, fish; three tools say 3, 5 and 1 words, 1 word each in their names, and 2, 4
+    // and 0 in their descriptions.
+    let bm25 = |count: f32, length: f32, mean: f32| 2.2 * count / (count + 1.2 * (0.25 + 0.75 * length / mean));
+    let idf = (1.0f32 + (3.0 - 1.0 + 0.5) / 1.5).ln();
+    let expected = idf * (bm25(2.0, 3.0, 3.0) + bm25(1.0, 1.0, 1.0) + 0.3 * bm25(1.0, 2.0, 2.0));
+    assert_eq!(ids(&hits), ["a__red"]);
+    assert!((hits[0].lexical.unwrap() - expected).abs() < 1e-4, "{:?}, expected {expected}", hits[0]);
+    let both = lexical(&tools).search(&Query::new("red red RED nothing"), &|_| true);
+    assert_eq!(both[0].lexical, hits[0].lexical, "a word counts once, an unknown one not at all");
 }
 
 #[test]

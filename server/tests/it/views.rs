@@ -102,6 +102,41 @@ async fn search_takes_a_detail_a_limit_and_filters() {
     assert!(best.tools.len() < all.tools.len() && best.tools[0].name == all.tools[0].name, "{best:?} {all:?}");
 }
 
+/// What a caller may find is worked out once and kept: for that caller, those filters, and no longer than the catalog.
+#[tokio::test]
+async fn what_was_kept_of_one_search_is_no_other_callers_and_no_other_catalogs() {
+    let home = Home::new();
+    home.plugin("texts", &text_plugin());
+    home.plugin("other", &text_plugin());
+    let host = host(home.settings(), &Bench::texts()).await;
+    let caller = |pattern: &str| Caller::token("somebody", policy::ToolPatterns::parse(&[pattern]).unwrap());
+    let search = async |caller: Caller, filters: Filters| {
+        let (query, detail) = ("count words of a text".to_owned(), Detail::Names);
+        let reply = host.search(SearchRequest { query, limit: 5, detail, filters, min_score: 0.0, caller }).await;
+        let also = reply.tools.iter().flat_map(|tool| std::iter::once(&tool.name).chain(&tool.also));
+        (also.cloned().collect::<std::collections::BTreeSet<String>>().into_iter().collect::<Vec<_>>(), reply.total)
+    };
+    let reading = || Filters { read_only: Some(true), ..Filters::default() };
+    for _ in 0..2 {
+        assert_eq!(search(caller("texts__*"), reading()).await, (vec!["texts__count".to_owned()], 1));
+        assert_eq!(search(caller("other__*"), reading()).await, (vec!["other__count".to_owned()], 1));
+        assert_eq!(search(caller("none__*"), reading()).await, (vec![], 0));
+        assert_eq!(search(caller("texts__*"), Filters::default()).await.1, 2);
+        assert_eq!(search(Caller::local(), reading()).await.1, 2);
+        assert_eq!(search(Caller::local(), Filters::default()).await.1, 4, "the control");
+    }
+    std::fs::remove_dir_all(home.path("plugins/texts")).unwrap();
+    home.plugin("more", &text_plugin());
+    crate::support::within("the new catalog", async {
+        while search(Caller::local(), reading()).await.0 != ["more__count", "other__count"] {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(search(caller("texts__*"), reading()).await, (vec![], 0));
+    assert_eq!(search(caller("more__*"), reading()).await, (vec!["more__count".to_owned()], 1));
+}
+
 #[tokio::test]
 async fn nonsense_finds_nothing_and_is_told_so() {
     let (_home, host, _) = texts().await;
