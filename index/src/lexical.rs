@@ -152,7 +152,7 @@ impl LexicalWriter {
             };
             self.segments.insert(reader.segment_id(), segment);
         }
-        LexicalView::new(self.fields, searcher, &self.segments)
+        LexicalView::new(self.fields, &searcher, &self.segments)
     }
 
     /// Merges here and now, so that the same updates always give the same scores: all segments when many tools were

@@ -77,7 +77,7 @@ struct Word {
 }
 
 impl LexicalView {
-    pub(crate) fn new(fields: Fields, searcher: Searcher, known: &HashMap<SegmentId, Arc<Segment>>) -> tantivy::Result<Self> {
+    pub(crate) fn new(fields: Fields, searcher: &Searcher, known: &HashMap<SegmentId, Arc<Segment>>) -> tantivy::Result<Self> {
         let mut parts = Vec::with_capacity(known.len());
         let mut documents = 0;
         let mut tokens = [0; FIELDS];
