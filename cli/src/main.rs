@@ -13,6 +13,7 @@ mod exit;
 mod failure;
 mod foreign;
 mod imports;
+mod installs;
 mod models;
 mod operator;
 mod output;
@@ -68,6 +69,7 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Package(command) => return command.run(global, output),
         Command::Keygen(command) => return command.run(output),
         Command::Sign(command) => return command.run(output),
+        Command::Publish(command) => return command.run(output),
         Command::Completions(command) => return command.run(output),
         _ => {}
     }
@@ -100,9 +102,19 @@ fn run(cli: &Cli, output: &Output) -> Outcome {
         Command::Doctor(command) => command.run(&settings, output),
         Command::ClientConfig(command) => command.run(&settings, global, output),
         Command::Verify(command) => command.run(&settings, output),
+        Command::Install(command) => command.run(&settings, output),
+        Command::Uninstall(command) => command.run(&settings, output),
+        Command::Update(command) => command.run(&settings, output),
+        Command::Rollback(command) => command.run(&settings, output),
+        Command::Pin(command) => command.run(&settings, output),
+        Command::Activate(command) => command.run(&settings, output),
+        Command::Deactivate(command) => command.run(&settings, output),
+        Command::History(command) => command.run(&settings, output),
+        Command::Sync(command) => command.run(&settings, output),
+        Command::Store(command) => command.run(&settings, output),
         Command::Trust(command) => command.run(&settings, output),
         Command::Validate(_) | Command::Schema(_) | Command::Init(_) | Command::Completions(_) => Ok(()),
-        Command::Package(_) | Command::Keygen(_) | Command::Sign(_) => Ok(()),
+        Command::Package(_) | Command::Keygen(_) | Command::Sign(_) | Command::Publish(_) => Ok(()),
     }
 }
 

@@ -76,6 +76,10 @@ pub(crate) struct FileSettings {
     pub(crate) page_size: Option<usize>,
     /// Seconds that running calls get to end after SIGTERM.
     pub(crate) drain_seconds: Option<u64>,
+    /// Install nothing that no trusted key signed.
+    pub(crate) require_signature: bool,
+    /// Where plugins are installed from by name: a folder or an http(s) address.
+    pub(crate) index: Option<String>,
     /// For `serve --http`.
     pub(crate) http: HttpFileSettings,
     /// How tools are found by meaning.

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Archive, Entry, Error, FileDigest, FileMode, INVENTORY, Inventory, InventoryError, MANIFEST, SIGNATURE,
+    Archive, ArchiveEntry as Entry, Error, FileDigest, FileMode, INVENTORY, Inventory, InventoryError, MANIFEST, SIGNATURE,
     archive::{ArchiveError, shown},
     limits::MAX_PAPER_BYTES,
     path::PackagePath,

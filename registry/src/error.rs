@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use manifest_schema::Diagnostics;
 
 use crate::{
+    FileDigest, LockfileError,
     archive::ArchiveError,
     inventory::InventoryError,
     package::PackageError,
@@ -32,6 +33,15 @@ pub enum Error {
     /// A key that is none.
     #[error("{0}")]
     Key(#[from] KeyError),
+    /// What is installed can't be known.
+    #[error("{0}")]
+    Lockfile(#[from] LockfileError),
+    /// The lockfile names a package that is not in the store.
+    #[error("the package sha256:{0} is not in the store")]
+    NotStored(FileDigest),
+    /// The change is decided, and could not be carried out in full.
+    #[error("the change is decided, but could not be carried out in full yet: {0}")]
+    Unfinished(Box<Error>),
     /// The machine's fault.
     #[error("could not {action} `{}`: {source}", path.display())]
     File {
@@ -60,6 +70,8 @@ pub enum Kind {
     Tampered,
     /// Too old.
     Expired,
+    /// It is not there.
+    NotFound,
     /// The machine's fault or ours.
     Internal,
 }
@@ -70,11 +82,15 @@ impl Error {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Archive(ArchiveError::Entry { problem, .. }) if problem.is_damage() => Kind::Tampered,
-            Self::Archive(ArchiveError::Read(_) | ArchiveError::Write(_)) | Self::File { .. } | Self::Internal(_) => {
-                Kind::Internal
-            }
+            Self::Archive(ArchiveError::Read(_) | ArchiveError::Write(_))
+            | Self::File { .. }
+            | Self::Internal(_)
+            | Self::Unfinished(_) => Kind::Internal,
+            Self::NotStored(_) => Kind::NotFound,
             Self::Inventory(problem) if problem.is_tampering() => Kind::Tampered,
-            Self::Archive(_) | Self::Inventory(_) | Self::Manifest(_) | Self::Package(_) | Self::Key(_) => Kind::Invalid,
+            Self::Archive(_) | Self::Inventory(_) | Self::Manifest(_) | Self::Package(_) | Self::Key(_) | Self::Lockfile(_) => {
+                Kind::Invalid
+            }
             Self::Signature(problem) => problem.kind(),
         }
     }

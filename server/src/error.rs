@@ -124,6 +124,13 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// What is installed can't be known: serving the rest as if nothing were would be a guess.
+    #[error("the list of installed plugins can't be used")]
+    Lockfile {
+        /// Why.
+        #[source]
+        source: Box<registry::Error>,
+    },
     /// A setting is out of its range.
     #[error("setting `{setting}` must be {expected}, found `{found}`")]
     Setting {

@@ -15,6 +15,7 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 use policy::Allowed;
+use registry::{LOCKFILE, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -204,7 +205,7 @@ impl Refresher {
     }
 
     fn build(&mut self, settings: &Settings, executors: &Executors, previous: Option<&Catalog>) -> Result<Catalog, StartError> {
-        let found = self.loader.look(&settings.plugins)?;
+        let found = self.loader.look(&settings.plugins, &Store::at(&settings.dirs.data, &settings.dirs.config))?;
         self.linked.clone_from(&found.linked);
         self.generation += 1;
         let approvals = &self.operator.approvals;
@@ -459,23 +460,25 @@ struct Watch {
     watcher: Option<RecommendedWatcher>,
     armed: BTreeSet<(PathBuf, bool)>,
     config: PathBuf,
+    data: PathBuf,
     /// Something cannot be watched, so it is looked at now and then.
     blind: bool,
 }
 
 impl Watch {
     fn new(triggers: mpsc::Sender<Trigger>, settings: &Settings) -> Self {
-        let config = std::path::absolute(&settings.dirs.config).unwrap_or_else(|_| settings.dirs.config.clone());
-        let shown = config.clone();
+        let absolute = |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let (config, data) = (absolute(&settings.dirs.config), absolute(&settings.dirs.data));
+        let shown = (config.clone(), data.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.map_or(true, |event| matters(&event, &shown)) {
+            if event.map_or(true, |event| matters(&event, &shown.0, &shown.1)) {
                 // A full queue already holds the request for a new catalog.
                 let _ = triggers.try_send(Trigger::Files);
             }
         });
         let watcher =
             watcher.inspect_err(|error| tracing::warn!(%error, "files cannot be watched, they are looked at now and then")).ok();
-        Self { blind: watcher.is_none(), watcher, armed: BTreeSet::new(), config }
+        Self { blind: watcher.is_none(), watcher, armed: BTreeSet::new(), config, data }
     }
 
     /// Returns whether something is watched that was not before.
@@ -486,6 +489,11 @@ impl Watch {
         // The folder of configuration may not be there yet: its nearest ancestor hears when it comes.
         let existing = self.config.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
         wanted.insert((existing.to_owned(), existing == self.config));
+        // So may the folder of the lockfile. The packages it names are watched as what the catalog is made of.
+        let existing = self.data.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        if !wanted.contains(&(existing.to_owned(), true)) {
+            wanted.insert((existing.to_owned(), false));
+        }
         for gone in self.armed.difference(&wanted) {
             let _ = watcher.unwatch(&gone.0);
         }
@@ -515,18 +523,26 @@ impl Watch {
 }
 
 /// Whether an event can mean a change. Being read is no change, and our own reading must not call us again.
-fn matters(event: &notify::Event, config: &Path) -> bool {
+fn matters(event: &notify::Event, config: &Path, data: &Path) -> bool {
     let changed = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,
         _ => true,
     };
-    changed
-        && (event.paths.is_empty()
-            || event.paths.iter().any(|path| {
-                let noise = path.components().any(|part| part.as_os_str() == "__pycache__" || part.as_os_str() == ".git");
-                let above =
-                    config.starts_with(path) || path.starts_with(config) || !config.starts_with(path.parent().unwrap_or(path));
-                !noise && above
-            }))
+    let concerns = |path: &PathBuf| {
+        if path.components().any(|part| part.as_os_str() == "__pycache__" || part.as_os_str() == ".git") {
+            return false;
+        }
+        if config.starts_with(path) || data.starts_with(path) {
+            return true;
+        }
+        let parent = path.parent().unwrap_or(path);
+        // Of the folder of data the lockfile alone counts: what is staged beside it is nothing yet.
+        if parent == data {
+            return path.file_name().is_some_and(|name| name == LOCKFILE);
+        }
+        let beside = |folder: &Path| folder.starts_with(parent) && !path.starts_with(folder);
+        !beside(config) && !beside(data)
+    };
+    changed && (event.paths.is_empty() || event.paths.iter().any(concerns))
 }

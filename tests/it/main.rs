@@ -6,6 +6,7 @@
 
 mod grants;
 mod http;
+mod installed;
 mod prompts;
 mod reload;
 mod sessions;

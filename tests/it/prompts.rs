@@ -24,9 +24,14 @@ fn terminal() -> Result<(File, OwnedFd)> {
 
 /// Runs a command on a terminal, answers its question, and gives back how it ended and what it asked.
 fn answered(home: &Home, arguments: &[&str], answer: &str) -> Result<(ExitStatus, String)> {
+    let words: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).chain(home.arguments()).collect();
+    answered_to(&words, answer)
+}
+
+fn answered_to(arguments: &[String], answer: &str) -> Result<(ExitStatus, String)> {
     let (mut person, program) = terminal()?;
     let mut command = Command::new(binary()?);
-    command.args(arguments).args(home.arguments()).env("NO_COLOR", "1");
+    command.args(arguments).env("NO_COLOR", "1");
     command.stdin(program.try_clone()?).stderr(program).stdout(Stdio::null());
     let mut child = command.spawn()?;
     // The command holds copies of the program's end, which must be closed before the last read can end.
@@ -69,6 +74,26 @@ fn a_grant_is_given_only_on_a_yes() -> Result<()> {
     }
     let (status, _) = answered(&home, &["grant", "keeper", &power], "y\n")?;
     ensure!(status.success() && granted(&home)?, "{status}");
+    Ok(())
+}
+
+#[test]
+fn a_package_is_installed_only_on_a_yes() -> Result<()> {
+    let home = Home::with(&["keeper"])?;
+    let package = home.plugins().join("../keeper.zip").display().to_string();
+    let packed = home.run(&["package", &home.plugins().join("keeper").display().to_string(), "-o", &package])?;
+    ensure!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    let words = ["install", &package, "--home", &home.path().display().to_string()].map(str::to_owned);
+    let lockfile = home.path().join("data/pegboard.lock");
+    for no in ["\n", "n\n"] {
+        let (status, asked) = answered_to(&words, no)?;
+        ensure!(status.code() == Some(4) && !lockfile.exists(), "{no:?}: {status}");
+        for part in ["the package is not signed", "+ power:file_system_read", "+ secret:KEEPER_KEY", "+ tool:look"] {
+            ensure!(asked.contains(part), "it does not say `{part}`: {asked}");
+        }
+    }
+    let (status, _) = answered_to(&words, "y\n")?;
+    ensure!(status.success() && fs::read_to_string(&lockfile)?.contains("secret:KEEPER_KEY"), "{status}");
     Ok(())
 }
 

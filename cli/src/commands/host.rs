@@ -17,7 +17,7 @@ use crate::{
     bundled,
     exit::Exit,
     failure::{Failure, Outcome},
-    operator,
+    installs, operator,
     settings::{Settings, ViewChoice},
 };
 
@@ -64,10 +64,8 @@ pub(crate) fn settings(settings: &Settings, shelf: &Shelf) -> Outcome<server::Se
     if added.is_dir() {
         told.plugins.push(PluginsFolder { path: added, source: PluginsSource::Folder });
     }
-    let store = places.data.join("store");
-    if store.is_dir() {
-        told.plugins.push(PluginsFolder { path: store, source: PluginsSource::Store });
-    }
+    // The server reads the lockfile itself; what an ended command had decided is carried out before.
+    installs::settle(places)?;
     if settings.bundled(shelf)
         && let Some(path) = bundled::unpack(&places.cache)?
     {
@@ -213,6 +211,8 @@ fn refused(error: &server::StartError) -> Failure {
     let message = format!("{error}{source}");
     match error {
         server::StartError::Operator(inner) => Failure::usage("operator.invalid", message).maybe_hint(inner.hint()),
+        server::StartError::Lockfile { .. } => Failure::new(Exit::Invalid, "lockfile.invalid", message)
+            .hint("mend the lockfile, or take an earlier one from version control and run pegboard sync"),
         server::StartError::PluginsFolder { .. } => Failure::not_found("plugins.not_found", message),
         server::StartError::Setting { .. } => Failure::usage("settings.invalid", message),
         server::StartError::Index { .. } | server::StartError::Random { .. } => Failure::new(Exit::Internal, "internal", message),

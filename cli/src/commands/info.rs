@@ -4,11 +4,13 @@ use std::rc::Rc;
 
 use clap::Args;
 use manifest_schema::{Manifest, Permission, ToolName};
+use registry::Entry;
 use serde::Serialize;
 use serde_json::{Value, json};
 use server::PluginEntry;
 
 use super::{
+    install::entry_document,
     list::tool_document,
     powers,
     shelf::{self, Found},
@@ -18,7 +20,7 @@ use crate::{
     args::Shelf,
     clean,
     failure::Outcome,
-    operator,
+    installs, operator,
     output::{Cell, Output, Tone},
     settings::Settings,
     upstream::{
@@ -65,16 +67,20 @@ impl Info {
         let configuration = operator::config::held(&settings.places, &entry.plugin)?;
         let kept = quarantine::of(&settings.places, entry)?;
         let beside = observed::beside(&settings.places, &entry.plugin.manifest.name);
+        let is_installed = entry.plugin.source == policy::Source::Store;
+        let installed = installs::lockfile(&settings.places)?.get(entry.name()).filter(|_| is_installed).cloned();
         let mut document = document(&found, entry, &powers, &set, &configuration);
         if let Some(map) = document.as_object_mut() {
             map.insert("mcp".to_owned(), json!(entry.plugin.manifest.mcp));
             map.insert("quarantined".to_owned(), kept.as_ref().map_or_else(|| json!([]), Quarantine::document));
+            map.insert("installed".to_owned(), json!(installed.as_ref().map(entry_document)));
             map.insert("not_served".to_owned(), json!({"prompts": beside.prompts, "resources": beside.resources}));
         }
         output.show(&document, |output| {
             let kept = kept.map(|kept| format!("\n{}\n{}", output.paint(Tone::Strong, "Quarantined"), kept.render(output)));
             let beside = not_served(beside.prompts.len(), beside.resources.len());
-            text(&found, entry, &powers, &set, output) + &kept.unwrap_or_default() + &beside
+            let installed = installed.as_ref().map(|entry| life(entry, output)).unwrap_or_default();
+            text(&found, entry, &powers, &set, output) + &installed + &kept.unwrap_or_default() + &beside
         })
     }
 }
@@ -124,6 +130,23 @@ fn document(
         "pending": entry.pending.iter().map(ToolName::as_str).collect::<Vec<_>>(),
         "notes": entry.notes,
     })
+}
+
+/// From where an installed plugin came, and what it can go back to.
+fn life(entry: &Entry, output: &Output) -> String {
+    let release = &entry.release;
+    let signed = if release.signed_by.is_empty() { "nobody you trust".to_owned() } else { release.signed_by.join(", ") };
+    let earlier: Vec<String> = entry.previous.iter().map(|release| release.version.to_string()).collect();
+    let pinned = if entry.pinned { ", pinned" } else { "" };
+    let facts = [
+        ("from", release.source.clone()),
+        ("digest", format!("sha256:{}", release.digest)),
+        ("signed by", signed),
+        ("channel", format!("{}{pinned}", installs::index::word(entry.channel))),
+        ("rollback to", if earlier.is_empty() { "nothing yet".to_owned() } else { earlier.join(", ") }),
+    ];
+    let lines: String = facts.iter().map(|(what, text)| format!("{what:<12} {}\n", clean::line(text))).collect();
+    format!("\n{}\n{lines}", output.paint(Tone::Strong, "Installed"))
 }
 
 fn limits(manifest: &Manifest) -> Value {

@@ -3,6 +3,7 @@
 use clap::Args;
 use manifest_schema::ToolName;
 use policy::Advisory;
+use registry::Entry;
 use serde_json::{Value, json};
 use server::{BrokenPlugin, PluginEntry, ServedTool};
 
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     args::Shelf,
     failure::Outcome,
+    installs,
     output::{Cell, Output, Tone},
     settings::Settings,
     upstream::quarantine::{self, Quarantine},
@@ -43,8 +45,11 @@ impl List {
         let kept = catalog.plugins.iter().map(|entry| quarantine::of(&settings.places, entry)).collect::<Outcome<Vec<_>>>()?;
         let plugins = catalog.plugins.iter().zip(&kept).map(|(entry, kept)| document(entry, kept.as_ref(), &found));
         let plugins = plugins.chain(catalog.broken.iter().map(broken_document));
+        let lockfile = installs::lockfile(&settings.places)?;
+        let idle: Vec<&Entry> = lockfile.entries().filter(|entry| !entry.active).collect();
+        let plugins = plugins.chain(idle.iter().map(|entry| idle_document(entry)));
         let document = json!({"level": found.reached.as_str(), "plugins": plugins.collect::<Vec<_>>()});
-        output.show(&document, |output| table(&found, &kept, output))
+        output.show(&document, |output| table(&found, &kept, &idle, output))
     }
 }
 
@@ -83,9 +88,24 @@ fn broken_document(broken: &BrokenPlugin) -> Value {
     })
 }
 
-fn table(found: &Found, kept: &[Option<Quarantine<'_>>], output: &Output) -> String {
+/// An installed plugin that is not served.
+fn idle_document(entry: &Entry) -> Value {
+    json!({
+        "name": entry.name.as_str(),
+        "version": entry.release.version.to_string(),
+        "description": null,
+        "state": "deactivated",
+        "reasons": [{"kind": "deactivated", "message": "it was deactivated", "remedy": format!("pegboard activate {}", entry.name)}],
+        "tools": [],
+        "pending": [],
+        "source": "store",
+        "notes": [],
+    })
+}
+
+fn table(found: &Found, kept: &[Option<Quarantine<'_>>], idle: &[&Entry], output: &Output) -> String {
     let catalog = &found.catalog;
-    if catalog.plugins.is_empty() && catalog.broken.is_empty() {
+    if catalog.plugins.is_empty() && catalog.broken.is_empty() && idle.is_empty() {
         return "no plugins; --plugins DIR adds a folder of them".to_owned();
     }
     let mut rows = Vec::new();
@@ -113,6 +133,12 @@ fn table(found: &Found, kept: &[Option<Quarantine<'_>>], output: &Output) -> Str
             .chain(entry.notes.iter().cloned());
         below.push_str(&remarks.map(|remark| format!("{}: {}\n", entry.name(), crate::clean::line(&remark))).collect::<String>());
         below.push_str(&kept.as_ref().map(|kept| kept.render(output)).unwrap_or_default());
+    }
+    for entry in idle {
+        let name = Cell::toned(Tone::Strong, entry.name.as_str());
+        let version = entry.release.version.to_string();
+        let state = Cell::toned(Tone::Dim, "deactivated");
+        rows.push(vec![name, version.into(), state, "0".into(), "".into(), "".into(), "store".into()]);
     }
     for broken in &catalog.broken {
         rows.push(vec![

@@ -16,13 +16,14 @@ use crate::{
 };
 
 /// How a problem with a package ends the program.
-pub(super) fn failure(error: &Error) -> Failure {
+pub(crate) fn failure(error: &Error) -> Failure {
     let (exit, code) = match error.kind() {
         Kind::Invalid => (Exit::Invalid, "package.invalid"),
         Kind::Unsigned => (Exit::Unsigned, "package.unsigned"),
         Kind::UnknownKey => (Exit::UnknownKey, "package.unknown_key"),
         Kind::Tampered => (Exit::Tampered, "package.tampered"),
         Kind::Expired => (Exit::Expired, "package.expired"),
+        Kind::NotFound => (Exit::NotFound, "package.not_stored"),
         Kind::Internal => (Exit::Internal, "package.internal"),
     };
     Failure::new(exit, code, error.to_string()).maybe_hint(hint(error).map(str::to_owned))
@@ -38,6 +39,11 @@ fn hint(error: &Error) -> Option<&'static str> {
         Error::Signature(SignatureError::OtherPlugins { .. }) => "pegboard trust list shows which plugins a key may sign",
         Error::Signature(SignatureError::KeyExpired { .. } | SignatureError::Expired { .. }) => {
             "ask its author for a newer release"
+        }
+        Error::NotStored(_) => "pegboard sync fetches what the lockfile names",
+        Error::Lockfile(_) => "mend it, or take an earlier one from version control and run pegboard sync",
+        Error::Unfinished(_) => {
+            "the next command that changes what is installed carries it out: pegboard sync does, and nothing else"
         }
         _ if error.kind() == Kind::Tampered => "do not use it; get the package again, from its author",
         _ => return None,

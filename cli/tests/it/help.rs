@@ -2,7 +2,7 @@
 
 use crate::run::Home;
 
-const COMMANDS: [&[&str]; 66] = [
+const COMMANDS: [&[&str]; 79] = [
     &["serve"],
     &["engine"],
     &["engine", "start"],
@@ -33,6 +33,19 @@ const COMMANDS: [&[&str]; 66] = [
     &["keygen"],
     &["sign"],
     &["verify"],
+    &["install"],
+    &["update"],
+    &["rollback"],
+    &["uninstall"],
+    &["activate"],
+    &["deactivate"],
+    &["pin"],
+    &["history"],
+    &["sync"],
+    &["store"],
+    &["publish"],
+    &["store", "verify"],
+    &["store", "gc"],
     &["trust"],
     &["trust", "add"],
     &["trust", "list"],

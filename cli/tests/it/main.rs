@@ -10,12 +10,15 @@
 mod author;
 mod client_config;
 mod config;
+mod crowd;
 mod engine;
 mod eval;
+mod faults;
 mod grants;
 mod help;
 mod import;
 mod import_config;
+mod installs;
 mod json;
 mod learn;
 mod models;

@@ -63,7 +63,7 @@ impl TrustStore {
         Ok(Trusted { bundle, by })
     }
 
-    fn vouchers(&self, bundle: &Bundle, today: Day) -> Result<Vec<String>, SignatureError> {
+    pub(crate) fn vouchers(&self, bundle: &Bundle, today: Day) -> Result<Vec<String>, SignatureError> {
         let envelope = Envelope::parse(bundle.signature().ok_or(SignatureError::Unsigned)?)?;
         let known = self.known(&envelope)?;
         let first = known.first().map(|key| key.name.clone()).unwrap_or_default();

@@ -12,3 +12,4 @@ mod names;
 mod package;
 mod raw;
 mod signature;
+mod store;

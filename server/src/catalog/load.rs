@@ -1,6 +1,7 @@
 //! From folders to plugins: finds them, bounds them, parses their manifests, hashes their files, and settles names that occur twice.
 //!
-//! A plugin that did not change since the last look is taken from memory. What may be served is decided in `build.rs`.
+//! An installed plugin is held against the digest that the lockfile names, whole, when it is first seen and whenever the system says that one
+//! of its files changed. A plugin that did not change since the last look is taken from memory. What may be served is decided in `build.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,8 +13,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use manifest_schema::{Diagnostic, Diagnostics, Digest, MAX_MANIFEST_BYTES};
+use manifest_schema::{Diagnostic, Diagnostics, Digest, MAX_MANIFEST_BYTES, Manifest};
 use policy::{Plugin, Source};
+use registry::{Entry, Store};
 use sha2::Digest as _;
 
 use crate::{PluginsFolder, PluginsSource, StartError};
@@ -86,39 +88,53 @@ impl Loader {
     /// Looks at every folder.
     ///
     /// # Errors
-    /// A folder itself cannot be read; whatever is wrong inside is a [`BrokenPlugin`].
-    pub(crate) fn look(&mut self, folders: &[PluginsFolder]) -> Result<Found, StartError> {
+    /// A folder itself cannot be read, or the lockfile is none; whatever is wrong inside is a [`BrokenPlugin`].
+    pub(crate) fn look(&mut self, folders: &[PluginsFolder], store: &Store) -> Result<Found, StartError> {
         let mut found = Found::default();
         let mut seen = HashMap::new();
         let mut by_name: BTreeMap<String, Vec<Arc<Plugin>>> = BTreeMap::new();
-        let mut ordered: Vec<&PluginsFolder> = folders.iter().collect();
-        // Stable: of two folders with the same source the earlier one stays first, and wins.
-        ordered.sort_by_key(|folder| std::cmp::Reverse(folder.source));
-        for folder in ordered {
+        let lockfile = store.read().map_err(|source| StartError::Lockfile { source: Box::new(source) })?;
+        let mut places: Vec<(PluginsSource, Place<'_>)> = Vec::new();
+        for folder in folders {
             let unreadable = |source| StartError::PluginsFolder { path: folder.path.clone(), source };
             let path = fs::canonicalize(&folder.path).map_err(unreadable)?;
             for root in plugin_roots(&path).map_err(unreadable)? {
                 if !root.starts_with(&path) {
                     found.linked.insert(root.clone());
                 }
-                let source = match folder.source {
-                    PluginsSource::Bundled => Source::Bundled,
-                    PluginsSource::Store => Source::Store,
-                    // The plugin's own folder: a grant holds whether it or the folder around it is named on the command line.
-                    PluginsSource::Folder => Source::Folder(root.clone()),
-                };
-                let known = self.load(&root, &source);
-                match &known.result {
-                    Ok(plugin) => {
-                        let same_name = by_name.entry(plugin.manifest.name.to_string()).or_default();
-                        if !same_name.iter().any(|other| other.root == plugin.root) {
-                            same_name.push(plugin.clone());
-                        }
-                    }
-                    Err(broken) => found.broken.push(broken.clone()),
-                }
-                seen.insert(root, known);
+                places.push((folder.source, Place::Folder(root)));
             }
+        }
+        for entry in lockfile.entries().filter(|entry| entry.active) {
+            found.linked.extend(fs::canonicalize(store.root(entry.release.digest)));
+            places.push((PluginsSource::Store, Place::Installed(entry)));
+        }
+        // Stable: of two folders with the same source the earlier one stays first, and wins.
+        places.sort_by_key(|(source, _)| std::cmp::Reverse(*source));
+        for (source, place) in places {
+            let (root, known) = match place {
+                Place::Installed(entry) => self.load_installed(store, entry),
+                Place::Folder(root) => {
+                    let source = match source {
+                        PluginsSource::Bundled => Source::Bundled,
+                        PluginsSource::Store => Source::Store,
+                        // The plugin's own folder: a grant holds whether it or the folder around it is named on the command line.
+                        PluginsSource::Folder => Source::Folder(root.clone()),
+                    };
+                    let known = self.load(&root, &source);
+                    (root, known)
+                }
+            };
+            match &known.result {
+                Ok(plugin) => {
+                    let same_name = by_name.entry(plugin.manifest.name.to_string()).or_default();
+                    if !same_name.iter().any(|other| other.root == plugin.root) {
+                        same_name.push(plugin.clone());
+                    }
+                }
+                Err(broken) => found.broken.push(broken.clone()),
+            }
+            seen.insert(root, known);
         }
         self.known = seen;
         for plugins in by_name.into_values() {
@@ -139,15 +155,11 @@ impl Loader {
             source: source.clone(),
             diagnostics: Diagnostics(vec![problem(root, code, message)]),
         };
-        let stamp = match survey(root) {
+        let stamp = match survey(root, Whole::WhatCounts) {
             Ok(stamp) => stamp,
             Err(message) => return Known { stamp: Vec::new(), settled: false, result: Err(broken("plugin.files", message)) },
         };
-        if let Some(known) = self.known.get(root)
-            && known.settled
-            && known.stamp == stamp
-            && known.result.as_ref().map_or_else(|broken| &broken.source, |plugin| &plugin.source) == source
-        {
+        if let Some(known) = self.unchanged(root, &stamp, source) {
             return known.clone();
         }
         let settled = is_settled(&stamp);
@@ -162,6 +174,64 @@ impl Loader {
         };
         Known { stamp, settled, result }
     }
+
+    /// A plugin that the lockfile names, when its folder in the store is the package of that digest.
+    fn load_installed(&self, store: &Store, entry: &Entry) -> (PathBuf, Known) {
+        let place = store.root(entry.release.digest);
+        let root = fs::canonicalize(&place).unwrap_or(place);
+        let broken = |code, message: String, hint: &str| {
+            let hint = Some(hint.to_owned());
+            let diagnostics = Diagnostics(vec![Diagnostic { hint, ..problem(&root, code, message) }]);
+            BrokenPlugin { name: entry.name.to_string(), root: root.clone(), source: Source::Store, diagnostics }
+        };
+        let stamp = survey(&root, Whole::Everything).unwrap_or_default();
+        if let Some(known) = self.unchanged(&root, &stamp, &Source::Store) {
+            return (root.clone(), known.clone());
+        }
+        let settled = !stamp.is_empty() && is_settled(&stamp);
+        let result = match store.check(entry.release.digest) {
+            Err(error) => Err(broken("package.tampered", error.to_string(), "pegboard sync fetches it again")),
+            Ok(_) => match read_manifest(&root) {
+                Ok(manifest) if manifest.name == entry.name => {
+                    let content = Digest::of([b"package".as_slice(), entry.release.digest.to_string().as_bytes()]);
+                    let plugin = Plugin { manifest, root: root.clone(), source: Source::Store, content };
+                    Ok(Arc::new(plugin))
+                }
+                Ok(manifest) => {
+                    let message = format!("the lockfile names `{}`, the package is `{}`", entry.name, manifest.name);
+                    Err(broken("package.other", message, "pegboard install it again"))
+                }
+                Err(Unread::Files(message)) => Err(broken("plugin.files", message, "pegboard sync fetches it again")),
+                Err(Unread::Manifest(diagnostics)) => Err(BrokenPlugin { diagnostics, ..broken("", String::new(), "") }),
+            },
+        };
+        let result = match (result, self.known.get(&root).map(|known| &known.result)) {
+            (Ok(new), Some(Ok(old))) if *new == **old => Ok(old.clone()),
+            (result, _) => result,
+        };
+        (root.clone(), Known { stamp, settled, result })
+    }
+
+    fn unchanged(&self, root: &Path, stamp: &[FileStamp], source: &Source) -> Option<&Known> {
+        let known = self.known.get(root)?;
+        let same_source = known.result.as_ref().map_or_else(|broken| &broken.source, |plugin| &plugin.source) == source;
+        (known.settled && known.stamp == stamp && same_source).then_some(known)
+    }
+}
+
+/// Where a plugin is.
+enum Place<'a> {
+    Folder(PathBuf),
+    Installed(&'a Entry),
+}
+
+/// Which files of a plugin are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    /// Without hidden folders and byte code, which change without the plugin changing.
+    WhatCounts,
+    /// All: nothing in the store changes.
+    Everything,
 }
 
 enum Unread {
@@ -170,6 +240,12 @@ enum Unread {
 }
 
 fn read_plugin(root: &Path, source: &Source, stamp: &[FileStamp]) -> Result<Arc<Plugin>, Unread> {
+    let manifest = read_manifest(root)?;
+    let content = digest(root, stamp).map_err(Unread::Files)?;
+    Ok(Arc::new(Plugin { manifest, root: root.to_owned(), source: source.clone(), content }))
+}
+
+fn read_manifest(root: &Path) -> Result<Manifest, Unread> {
     let path = root.join(MANIFEST);
     let shown = path.display().to_string();
     let mut text = Vec::new();
@@ -177,9 +253,7 @@ fn read_plugin(root: &Path, source: &Source, stamp: &[FileStamp]) -> Result<Arc<
         .and_then(|file| file.take(MAX_MANIFEST_BYTES as u64 + 1).read_to_end(&mut text))
         .map_err(|error| Unread::Files(format!("`{MANIFEST}` cannot be read: {error}")))?;
     let text = String::from_utf8(text).map_err(|_| Unread::Files(format!("`{MANIFEST}` is not UTF-8")))?;
-    let manifest = manifest_schema::parse(&shown, &text).map_err(Unread::Manifest)?;
-    let content = digest(root, stamp).map_err(Unread::Files)?;
-    Ok(Arc::new(Plugin { manifest, root: root.to_owned(), source: source.clone(), content }))
+    manifest_schema::parse(&shown, &text).map_err(Unread::Manifest)
 }
 
 pub(crate) fn problem(root: &Path, code: &'static str, message: String) -> Diagnostic {
@@ -205,8 +279,8 @@ fn plugin_roots(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(roots)
 }
 
-/// Every file of a plugin in order, without hidden folders and byte code, which change without the plugin changing.
-fn survey(root: &Path) -> Result<Vec<FileStamp>, String> {
+/// Every file of a plugin in order.
+fn survey(root: &Path, whole: Whole) -> Result<Vec<FileStamp>, String> {
     let mut stamps = Vec::new();
     let mut total = 0_u64;
     let mut open = vec![(root.to_owned(), 0_usize)];
@@ -222,7 +296,7 @@ fn survey(root: &Path) -> Result<Vec<FileStamp>, String> {
             let name = name.to_string_lossy();
             let metadata = fs::symlink_metadata(&path).map_err(|error| format!("`{name}` cannot be read: {error}"))?;
             if metadata.is_dir() {
-                if !name.starts_with('.') && name != "__pycache__" {
+                if whole == Whole::Everything || !(name.starts_with('.') || name == "__pycache__") {
                     open.push((path, depth + 1));
                 }
                 continue;

@@ -1,0 +1,251 @@
+//! `pegboard install`: a package from anywhere into the store, judged, verified, and accepted by the operator.
+
+use std::collections::BTreeSet;
+
+use clap::{Args, ValueEnum};
+use manifest_schema::Channel;
+use registry::{Entry, FileDigest, Lockfile, Proposal, Vouched};
+use serde_json::{Value, json};
+
+use super::{asking, packages};
+use crate::{
+    exit::Exit,
+    failure::{Failure, Outcome},
+    installs::{
+        self, Done,
+        accept::{self, Answer},
+        fetch::{self, Choice, Fetched},
+        kept::{self, Hand},
+        needs,
+        request::Request,
+    },
+    operator::trust,
+    output::{Output, Tone},
+    settings::Settings,
+};
+
+/// Install plugins
+///
+/// From a folder, a package, an address, a repository at a tag or commit, or by name from an index. The package is listed and judged before a
+/// byte of it is written, held against its inventory, and against your trusted keys. You are shown what it may do, and how that differs from
+/// what is installed. A running server follows within a second.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  pegboard install ./text-analysis.zip\n  pegboard install ./my-plugin\n  \
+                             pegboard install https://example.org/text-analysis-1.2.0.zip\n  \
+                             pegboard install git+https://example.org/text-analysis.git@v1.2.0\n  \
+                             pegboard install text_analysis@^1.2 --index https://example.org/shelf --channel beta\n  \
+                             pegboard install ./weather.zip --yes --allow network_access\n\n\
+                             Exit codes:\n  3 no package · 4 not accepted · 5 not found · 6 not in reach · 7 not signed · 8 signed by a key that is not trusted\n  \
+                             9 changed after it was made or signed · 10 the signature has expired")]
+pub(crate) struct Install {
+    /// What to install: a path with a `/`, an address, or a name; repeatable
+    #[arg(value_name = "WHAT", required = true)]
+    what: Vec<String>,
+    #[command(flatten)]
+    terms: Terms,
+    /// Install nothing but the package of this digest, and accept all that it declares
+    #[arg(long, value_name = "sha256:HEX", value_parser = digest)]
+    digest: Option<FileDigest>,
+}
+
+/// What decides whether and which release is taken; the same for `install`, `update` and `sync`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Terms {
+    /// Where names are looked up: a folder or an http(s) address; default: `index` in pegboard.toml
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) index: Option<String>,
+    /// The most daring channel to take releases from; kept for later updates
+    #[arg(long, value_enum)]
+    pub(crate) channel: Option<ChannelWord>,
+    /// Ask nothing: accept what --allow names and what was accepted before, and refuse the rest
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Accept this; repeatable
+    ///
+    /// A power such as `network_access` (its hosts included), `secrets`, `tools` (new and changed definitions), `runtime`, `source`, `signer`,
+    /// `downgrade`, `yanked`; or one difference alone, such as `host:api.example.org:443` or `tool:search`.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) allow: Vec<String>,
+}
+
+/// A channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChannelWord {
+    /// For everyone
+    Stable,
+    /// For the curious
+    Beta,
+    /// For the author
+    Dev,
+}
+
+impl From<ChannelWord> for Channel {
+    fn from(word: ChannelWord) -> Self {
+        match word {
+            ChannelWord::Stable => Self::Stable,
+            ChannelWord::Beta => Self::Beta,
+            ChannelWord::Dev => Self::Dev,
+        }
+    }
+}
+
+impl Terms {
+    pub(crate) fn answer(&self) -> Answer {
+        Answer { yes: self.yes, named: self.allow.iter().cloned().collect() }
+    }
+
+    pub(crate) fn choice(&self, channel: Channel) -> Choice {
+        let channel = self.channel.map_or(channel, Channel::from);
+        Choice { index: self.index.clone(), channel, yanked: self.allow.iter().any(|word| word == "yanked") }
+    }
+}
+
+/// A digest with its prefix.
+pub(crate) fn digest(text: &str) -> Result<FileDigest, String> {
+    let digits = text.strip_prefix("sha256:").ok_or("expected `sha256:` and 64 hex digits")?;
+    FileDigest::try_from(digits.to_owned()).map_err(str::to_owned)
+}
+
+impl Install {
+    pub(crate) fn run(&self, settings: &Settings, output: &Output) -> Outcome {
+        let mut done = Vec::new();
+        for word in &self.what {
+            let request = Request::parse(word)?;
+            let mut answer = self.terms.answer();
+            let channel = self.terms.channel.map(Channel::from);
+            let mut all = fetch::fetch_all(settings, &request, &self.terms.choice(Channel::Stable))?;
+            // The last is what was asked for, those before it are what it needs.
+            let last = all.pop();
+            for needed in all {
+                done.push(apply(settings, output, needed, "install", channel, &answer)?);
+            }
+            let Some(fetched) = last else { continue };
+            if let Some(digest) = self.digest {
+                expect(&fetched, digest)?;
+                // Named by its digest, all of it is named.
+                answer.yes = true;
+                answer.named.extend(everything());
+            }
+            done.push(apply(settings, output, fetched, "install", channel, &answer)?);
+        }
+        output.show(&json!({"installed": done.iter().map(|done| &done.document).collect::<Vec<_>>()}), |output| {
+            done.iter().map(|done| done.text(output)).collect::<Vec<_>>().join("\n")
+        })
+    }
+}
+
+fn expect(fetched: &Fetched, digest: FileDigest) -> Outcome {
+    let found = fetched.bundle.digest();
+    if found == digest {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Tampered, "package.other", format!("expected the package sha256:{digest}, found sha256:{found}"))
+        .hint("nothing was installed"))
+}
+
+/// Every word that covers a kind of difference.
+fn everything() -> BTreeSet<String> {
+    let powers = manifest_schema::Permission::ALL.into_iter().map(|power| power.as_str().to_owned());
+    let kinds = ["secrets", "tools", "runtime", "source", "signer", "downgrade"].map(str::to_owned);
+    powers.chain(kinds).collect()
+}
+
+/// What was done with one package.
+pub(crate) struct Applied {
+    pub(crate) document: Value,
+    head: String,
+    notes: Vec<String>,
+}
+
+impl Applied {
+    pub(crate) fn text(&self, output: &Output) -> String {
+        let notes: String = self.notes.iter().map(|note| format!("\n{}", crate::clean::line(note))).collect();
+        output.paint(Tone::Good, &self.head) + &notes
+    }
+}
+
+/// Takes a fetched package the rest of the way.
+pub(crate) fn apply(
+    settings: &Settings,
+    output: &Output,
+    fetched: Fetched,
+    what: &str,
+    channel: Option<Channel>,
+    answer: &Answer,
+) -> Outcome<Applied> {
+    let Fetched { bundle, source, remarks } = fetched;
+    let name = bundle.manifest().name.clone();
+    let trusted = trust::read(&settings.places)?;
+    let vouched = Vouched::of(bundle, &trusted, trust::today(), settings.file.require_signature)
+        .map_err(|error| packages::failure(&error.into()))?;
+    // Who is asked reads for a while: meanwhile others may go on. Who is not asked decides under the lock.
+    let early = if answer.yes || !asking::somebody() { Some(installs::write(&settings.places)?) } else { None };
+    let before = match &early {
+        Some(writer) => writer.lockfile().clone(),
+        None => installs::lockfile(&settings.places)?,
+    };
+    let installed = before.get(name.as_str());
+    registry::names::judge(name.as_str(), before.entries().map(|entry| entry.name.as_str()))
+        .map_err(|error| installs::invalid("plugin.name_refused", format!("nothing was installed: {error}")))?;
+    let store = installs::store(&settings.places);
+    let lacking = needs::lacking(vouched.bundle().manifest(), &needs::installed(&store, &before));
+    let unsigned = vouched.missing().map(ToString::to_string);
+    let proposal = Proposal::new(vouched, source, &store, installed);
+    let differences: Vec<Value> = proposal.differences().iter().map(accept::document).collect();
+    let approved = accept::accept(output, proposal, answer)?;
+    let writer = match early {
+        Some(writer) => writer,
+        None => unchanged(installs::write(&settings.places)?, &before)?,
+    };
+    let release = approved.release().clone();
+    let other_hand = installed.is_some_and(|entry| registry::install::is_other_hand(&entry.release, &release));
+    let hand = if other_hand || installed.is_none() { Hand::Goes } else { Hand::Stays };
+    let leaving = installed.map(|entry| &entry.release).filter(|leaving| leaving.digest != release.digest);
+    let changes = kept::change(&settings.places, &name, leaving, hand)?;
+    let lockfile = approved.enter(&before, channel);
+    let line = Done::new(what, name.as_str(), installed.map(|entry| &entry.release), Some(&release)).line()?;
+    writer.install(&[approved], &lockfile, &line, changes.files).map_err(|error| installs::failure(&error))?;
+    let mut notes = remarks;
+    notes.extend(lacking);
+    notes.extend(unsigned.map(|why| format!("{why}; it was installed because pegboard.toml does not say require_signature")));
+    if !release.accepted.is_empty() {
+        notes.push(format!("what it asks for must be granted, too: pegboard info {name}"));
+    }
+    let from = installed.map(|entry| format!(" (was {})", entry.release.version)).unwrap_or_default();
+    let document = json!({
+        "plugin": name.as_str(),
+        "version": release.version.to_string(),
+        "was": installed.map(|entry| entry.release.version.to_string()),
+        "digest": format!("sha256:{}", release.digest),
+        "source": release.source,
+        "signed_by": release.signed_by,
+        "differences": differences,
+        "notes": notes,
+    });
+    Ok(Applied { document, head: format!("installed {name} {}{from}", release.version), notes })
+}
+
+fn unchanged(writer: registry::Writer, before: &Lockfile) -> Outcome<registry::Writer> {
+    if writer.lockfile() == before {
+        return Ok(writer);
+    }
+    Err(Failure::usage("install.changed", "what is installed was changed by another command while you were asked")
+        .hint("nothing was installed: once more, please"))
+}
+
+/// An installed plugin for machines.
+pub(crate) fn entry_document(entry: &Entry) -> Value {
+    json!({
+        "name": entry.name.as_str(),
+        "version": entry.release.version.to_string(),
+        "digest": format!("sha256:{}", entry.release.digest),
+        "source": entry.release.source,
+        "signed_by": entry.release.signed_by,
+        "active": entry.active,
+        "pinned": entry.pinned,
+        "channel": installs::index::word(entry.channel),
+        "previous": entry.previous.iter().map(|release| json!({
+            "version": release.version.to_string(), "digest": format!("sha256:{}", release.digest),
+        })).collect::<Vec<_>>(),
+    })
+}

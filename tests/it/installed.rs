@@ -1,0 +1,103 @@
+//! Installed plugins and a server that runs meanwhile: it follows within a second, and calls that run end as they began.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use pegboard_tests::server::{Home, Server};
+use pegboard_tests::stdio::Connection;
+use serde_json::json;
+
+const TOOL: &str = "held__which";
+/// What the product promises.
+const WITHIN: Duration = Duration::from_secs(1);
+
+fn is_listed(client: &mut Connection) -> Result<bool> {
+    let tools = client.request("tools/list", &json!({}))?["result"]["tools"].clone();
+    Ok(tools.as_array().into_iter().flatten().any(|tool| tool["name"] == TOOL))
+}
+
+fn package(home: &Home, version: &str) -> Result<PathBuf> {
+    let folder = home.plugins().join("..").join(format!("held-{version}"));
+    fs::create_dir_all(&folder)?;
+    fs::write(
+        folder.join("plugin.yaml"),
+        format!(
+            "name: held\nversion: {version}\ndescription: Says which version it is\nmcps:\n  - name: which\n    description: Waits, and says \
+             which version it is, {version}\n    module_path: main\n    class_name: Which\n    args_schema: {{type: object, properties: \
+             {{seconds: {{type: number}}}}}}\n"
+        ),
+    )?;
+    let code = format!(
+        "import time\n\n\nclass Which:\n    def _run(self, seconds=0):\n        time.sleep(seconds)\n        import other\n        \
+         return {{'version': other.VERSION}}\n"
+    );
+    fs::write(folder.join("main.py"), code)?;
+    fs::write(folder.join("other.py"), format!("VERSION = '{version}'\n"))?;
+    let package = folder.with_extension("zip");
+    done(&home.run(&["package", &folder.display().to_string(), "-o", &package.display().to_string()])?)?;
+    Ok(package)
+}
+
+fn done(output: &Output) -> Result<()> {
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Waits until the client was told of a list with, or without, the tool.
+fn told(client: &mut Connection, listed: bool, began: Instant) -> Result<Duration> {
+    loop {
+        client.notification("notifications/tools/list_changed")?;
+        if is_listed(client)? == listed {
+            return Ok(began.elapsed());
+        }
+    }
+}
+
+fn version(client: &mut Connection) -> Result<String> {
+    let result = client.call(TOOL, &json!({}))?;
+    Ok(result["structuredContent"]["version"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_running_server_follows_and_running_calls_end_as_they_began() -> Result<()> {
+    let home = Home::with(&[])?;
+    let (one, two) = (package(&home, "1.0.0")?, package(&home, "2.0.0")?);
+    let (server, mut client) = Server::stdio(&home, &[])?;
+    client.limit = Duration::from_secs(30);
+    ensure!(!is_listed(&mut client)?);
+
+    done(&home.run(&["install", &one.display().to_string(), "--yes"])?)?;
+    let took = told(&mut client, true, Instant::now())?;
+    ensure!(took < WITHIN, "an install took {took:?}; {}", server.log_end());
+    assert_eq!(version(&mut client)?, "1.0.0");
+
+    // A call that runs through the update, and imports a file of its release after it.
+    let slow = client.start("tools/call", &json!({"name": TOOL, "arguments": {"seconds": 3}}))?;
+    let busy = Instant::now();
+    done(&home.run(&["install", &two.display().to_string(), "--yes", "--allow", "tools"])?)?;
+    let updated = Instant::now();
+    let took = told(&mut client, true, updated)?;
+    ensure!(took < WITHIN, "an update took {took:?}; {}", server.log_end());
+    assert_eq!(version(&mut client)?, "2.0.0", "{}", server.log_end());
+    ensure!(busy.elapsed() < Duration::from_secs(3), "the slow call is over already: it showed nothing");
+    let answer = client.answer(slow)?;
+    assert_eq!(answer["result"]["structuredContent"]["version"], "1.0.0", "{answer}; {}", server.log_end());
+
+    done(&home.run(&["rollback", "held"])?)?;
+    told(&mut client, true, Instant::now())?;
+    assert_eq!(version(&mut client)?, "1.0.0");
+
+    done(&home.run(&["deactivate", "held"])?)?;
+    let took = told(&mut client, false, Instant::now())?;
+    ensure!(took < WITHIN, "a deactivation took {took:?}");
+    done(&home.run(&["activate", "held"])?)?;
+    told(&mut client, true, Instant::now())?;
+    done(&home.run(&["uninstall", "held"])?)?;
+    let took = told(&mut client, false, Instant::now())?;
+    ensure!(took < WITHIN, "an uninstall took {took:?}");
+    ensure!(client.call(TOOL, &json!({})).is_err() || !is_listed(&mut client)?);
+    Ok(())
+}
