@@ -132,6 +132,11 @@ fn ones_own_tool_is_in_a_real_client_in_under_two_minutes() {
 }
 
 #[test]
+fn a_plugin_is_packaged_signed_installed_called_updated_and_rolled_back() {
+    run(&Home::new(), "guides/plugin-life.md");
+}
+
+#[test]
 fn lines_fit_where_only_what_varies_differs() {
     for (shown, line, expected) in [
         ("took … ms", "took 1.5 ms", true),
