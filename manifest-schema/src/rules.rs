@@ -68,6 +68,19 @@ pub(crate) fn absolute_folder(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// An absolute folder that no engine takes for more than a path: a colon or a comma ends one in the forms that mounts are written in.
+pub(crate) fn mount_point(text: &str) -> Result<(), Fault> {
+    absolute_folder(text)?;
+    if text.chars().any(|character| matches!(character, ':' | ',' | '"') || character.is_control()) {
+        return Err(Fault::new(
+            "manifest.absolute_path",
+            "is no path that can be mounted",
+            "a path without `:`, `,`, `\"` and control characters",
+        ));
+    }
+    Ok(())
+}
+
 /// `$scratch`, `$data`, `$data/…` or an absolute folder that is not one of the kernel's.
 pub(crate) fn folder(text: &str) -> Result<(), Fault> {
     const EXPECTED: &str = "`$data`, `$data/…`, `$scratch` or an absolute path";

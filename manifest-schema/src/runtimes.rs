@@ -98,7 +98,7 @@ fn volumes(report: &mut Report, section: &Section<'_>) -> Vec<Volume> {
         let name = section.require(report, "name", "the name of the volume");
         let path = section.require(report, "path", "an absolute path inside the container");
         let text = name.as_ref().and_then(|field| field.ruled(report, 64, rules::volume_name));
-        let path = path.and_then(|field| field.ruled(report, 500, rules::absolute_folder));
+        let path = path.and_then(|field| field.ruled(report, 500, rules::mount_point));
         let read_only = section.flag(report, "read_only", false);
         let (Some(text), Some(path), Some(field)) = (text, path, name) else { continue };
         if volumes.iter().any(|volume| volume.name == text) {

@@ -205,12 +205,18 @@ fn containers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
         Some(named) => named.clone(),
         None => String::from_utf8_lossy(&script().arg(&folder).output()?.stdout).into_owned(),
     };
-    let engines: Vec<(&str, &str)> = engines.split_whitespace().filter_map(|engine| engine.split_once('=')).collect();
+    let named_places = engines.split_whitespace().filter_map(|place| place.split_once('='));
+    let (registries, engines): (Vec<_>, Vec<_>) = named_places.partition(|(name, _)| *name == "registry");
+    if registries.is_empty() {
+        return Ok(Outcome::CouldNotRun(vec![
+            "no registry starts here (docker-registry installed; .ci/engines says why)".to_owned(),
+        ]));
+    }
     if engines.is_empty() {
         let why = "no container engine starts here (as root, with podman or docker.io installed; .ci/engines says why)";
         return Ok(Outcome::CouldNotRun(vec![why.to_owned()]));
     }
-    let list: Vec<String> = engines.iter().map(|(name, socket)| format!("{name}={socket}")).collect();
+    let list: Vec<String> = engines.iter().chain(&registries).map(|(name, socket)| format!("{name}={socket}")).collect();
     let mut commands = Vec::new();
     for (_, socket) in &engines {
         let mut image = checkout.command("python3");

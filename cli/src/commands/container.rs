@@ -55,16 +55,26 @@ enum Action {
     ///
     /// For a base image that changed: what the plugin's own files change is built by itself. A running server takes the new image for the
     /// containers that it starts from then on; `container stop` makes it start them.
-    #[command(after_long_help = "Example:\n  pegboard container rebuild text_stats")]
+    ///
+    /// The steps of a build have no network. A Dockerfile that installs packages is built with `--network`: once, when the plugin is installed.
+    #[command(
+        after_long_help = "Examples:\n  pegboard container rebuild text_stats\n  pegboard container rebuild text_stats --network"
+    )]
     Rebuild {
         /// Name of the plugin
         plugin: String,
+        /// Let the steps of this build reach the network, with what the plugin's author wrote running as root in the engine's container
+        #[arg(long)]
+        network: bool,
     },
     /// Push a plugin's image to the registry that `container.image` names
     #[command(after_long_help = "Example:\n  pegboard container push text_stats")]
     Push {
         /// Name of the plugin
         plugin: String,
+        /// Take the name from another image that has it on this engine
+        #[arg(long)]
+        replace: bool,
     },
     /// End a plugin's containers; a running server starts them again at the next call
     #[command(after_long_help = "Example:\n  pegboard container stop text_stats")]
@@ -73,8 +83,15 @@ enum Action {
         plugin: String,
     },
     /// Remove what servers that are dead left behind, and images that no plugin is built of any more
-    #[command(after_long_help = "Example:\n  pegboard container prune --plugins ./my-plugins")]
-    Prune,
+    #[command(
+        after_long_help = "Examples:\n  pegboard container prune --plugins ./my-plugins\n  pegboard container prune --all-homes"
+    )]
+    Prune {
+        /// Also what servers of other homes left behind, of homes that are gone among them. Not while a Pegboard that runs in a container of
+        /// its own uses this engine: its home can't be seen from here
+        #[arg(long)]
+        all_homes: bool,
+    },
 }
 
 impl Container {
@@ -87,33 +104,52 @@ impl Container {
                 Action::List => list(&executor, output).await,
                 Action::Logs { name, lines } => logs(&executor, name, *lines, output).await,
                 Action::Stats => stats(&executor, output).await,
-                Action::Rebuild { plugin } => self.rebuild(settings, &executor, plugin, output).await,
-                Action::Push { plugin } => self.push(settings, &executor, plugin, output).await,
+                Action::Rebuild { plugin, network } => self.rebuild(settings, &executor, plugin, *network, output).await,
+                Action::Push { plugin, replace } => self.push(settings, &executor, plugin, *replace, output).await,
                 Action::Stop { plugin } => stop(&executor, plugin, output).await,
-                Action::Prune => self.prune(settings, &executor, output).await,
+                Action::Prune { all_homes } => self.prune(settings, &executor, *all_homes, output).await,
             }
         });
         runtime.shutdown_background();
         ended
     }
 
-    async fn rebuild(&self, settings: &Settings, executor: &ContainerExecutor, name: &str, output: &Output) -> Outcome {
+    async fn rebuild(
+        &self,
+        settings: &Settings,
+        executor: &ContainerExecutor,
+        name: &str,
+        network: bool,
+        output: &Output,
+    ) -> Outcome {
         let plugin = self.plugin(settings, name)?;
-        let image = executor.rebuild(plugin, |line| output.note(line)).await.map_err(told)?;
+        let failed = |failure: ToolFailure| match failure.kind {
+            FailureKind::LoadFailed if !network => told(failure)
+                .hint(format!("where its Dockerfile downloads something: pegboard container rebuild {name} --network")),
+            _ => told(failure),
+        };
+        let image = executor.rebuild(plugin, network, |line| output.note(line)).await.map_err(failed)?;
         output.show(&json!({"plugin": name, "image": image}), |_| format!("built {image}"))
     }
 
-    async fn push(&self, settings: &Settings, executor: &ContainerExecutor, name: &str, output: &Output) -> Outcome {
+    async fn push(
+        &self,
+        settings: &Settings,
+        executor: &ContainerExecutor,
+        name: &str,
+        replace: bool,
+        output: &Output,
+    ) -> Outcome {
         let plugin = self.plugin(settings, name)?;
         let noted = *output;
-        let image = executor.push(&plugin, move |line| noted.note(&line)).await.map_err(told)?;
+        let image = executor.push(&plugin, replace, move |line| noted.note(&line)).await.map_err(told)?;
         output.show(&json!({"plugin": name, "image": image}), |_| format!("pushed {image}"))
     }
 
-    async fn prune(&self, settings: &Settings, executor: &ContainerExecutor, output: &Output) -> Outcome {
+    async fn prune(&self, settings: &Settings, executor: &ContainerExecutor, all_homes: bool, output: &Output) -> Outcome {
         let catalog = shelf::load(settings, &self.shelf)?.catalog;
         let plugins: Vec<_> = catalog.plugins.iter().map(|entry| Arc::clone(&entry.plugin)).collect();
-        let Pruned { containers, volumes, images } = executor.prune(&plugins).await.map_err(told)?;
+        let Pruned { containers, volumes, images } = executor.prune(&plugins, all_homes).await.map_err(told)?;
         output.show(&json!({"containers": containers, "volumes": volumes, "images": images}), |_| {
             format!("removed {containers} containers, {volumes} volumes, {images} images")
         })

@@ -123,9 +123,12 @@ impl Init {
         });
         output.show(&document, |output| {
             let path = folder.display().to_string();
+            let call = format!("pegboard call count_words --plugins {path} --arg text='two words'");
             let next = match self.template {
                 Template::Python => format!("pegboard test {path}"),
-                _ => format!("pegboard call count_words --plugins {path} --arg text='two words'"),
+                // Its build downloads a crate, which no build may by itself.
+                Template::ContainerRust => format!("pegboard container rebuild {name} --network --plugins {path} && {call}"),
+                _ => call,
             };
             format!("wrote {path}: {}\nnext: {}", names.join(", "), output.paint(Tone::Strong, &next))
         })

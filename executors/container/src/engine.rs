@@ -3,6 +3,7 @@
 //! What is asked of it is in `image`, `replica` and `survey`.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,6 +12,7 @@ use std::{
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
 use executor_api::{FailureKind, ToolFailure};
 use serde::Serialize;
+use tokio::net::UnixStream;
 
 /// Seconds that one request to an engine may take; the start of a container on a busy machine is the slowest.
 const REQUEST_SECONDS: u64 = 120;
@@ -53,6 +55,14 @@ pub enum EngineError {
         /// Where was looked.
         looked: String,
     },
+    /// There is a socket, and it is not for this user.
+    #[error("this user may not use the container engine at `{socket}`: {problem}")]
+    Forbidden {
+        /// Where.
+        socket: String,
+        /// What the kernel said.
+        problem: String,
+    },
     /// There is a socket, and nothing usable behind it.
     #[error("the container engine at `{socket}` can't be used: {problem}")]
     Unusable {
@@ -61,6 +71,19 @@ pub enum EngineError {
         /// Why.
         problem: String,
     },
+}
+
+impl EngineError {
+    /// What the operator can do.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Forbidden { .. } => {
+                "add this user to the group of the engine's socket, which makes it as good as root, or name a rootless engine of its own in DOCKER_HOST"
+            }
+            Self::None { .. } | Self::Unusable { .. } => "start the container engine; pegboard doctor says which one is used",
+        }
+    }
 }
 
 /// A connected engine. Each request opens a connection of its own, so that one outlives a restart of the engine.
@@ -91,8 +114,11 @@ impl Engine {
             return Ok(connected);
         }
         let connected = connect(&self.sockets).await.map_err(|error| {
-            ToolFailure::new(FailureKind::Unavailable, error.to_string())
-                .with_hint("ask the operator to start the container engine")
+            let hint = match error {
+                EngineError::Forbidden { .. } => "ask the operator to let Pegboard's user use the container engine",
+                _ => "ask the operator to start the container engine",
+            };
+            ToolFailure::new(FailureKind::Unavailable, error.to_string()).with_hint(hint)
         })?;
         tracing::info!(engine = ?connected.facts.kind, version = connected.facts.version, api = connected.facts.api, socket = %connected.facts.socket.display(), rootless = connected.facts.rootless, "container engine");
         for lack in &connected.facts.lacks {
@@ -117,13 +143,21 @@ impl Engine {
 /// [`EngineError`]: no socket at all, or what the first one with a socket said.
 pub(crate) async fn connect(sockets: &[PathBuf]) -> Result<Connected, EngineError> {
     let mut problem = None;
-    for socket in sockets.iter().filter(|socket| socket.exists()) {
-        match greet(socket).await {
-            Ok(connected) => return Ok(connected),
-            Err(said) => {
-                problem.get_or_insert(EngineError::Unusable { socket: socket.display().to_string(), problem: said });
+    for path in sockets {
+        let socket = path.display().to_string();
+        // Knocking tells a closed door from none: that a path is there can't be seen through a folder that is closed.
+        let error = match UnixStream::connect(path).await {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                EngineError::Forbidden { socket, problem: "permission denied".to_owned() }
             }
-        }
+            Err(error) => EngineError::Unusable { socket, problem: error.to_string() },
+            Ok(_) => match greet(path).await {
+                Ok(connected) => return Ok(connected),
+                Err(problem) => EngineError::Unusable { socket, problem },
+            },
+        };
+        problem.get_or_insert(error);
     }
     let looked = || sockets.iter().map(|socket| format!("`{}`", socket.display())).collect::<Vec<_>>().join(", ");
     Err(problem.unwrap_or_else(|| EngineError::None { looked: looked() }))

@@ -1,38 +1,61 @@
-//! The image of a plugin: built from its folder under a tag that is the digest of what it is built from, or found, or downloaded.
+//! The image of a plugin: found by the digest of what it is built from, or by its name, or downloaded; and pushed. Which names an image gets is
+//! decided here: no plugin can have an image of the operator's, or of another plugin, replaced.
+//!
+//! How one is built, and within which walls, is `build`'s.
 
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bollard::{
-    Docker, body_full,
+    Docker,
     models::{BuildInfo, CreateImageInfo},
-    query_parameters::{BuildImageOptions, CreateImageOptions, PushImageOptions, TagImageOptions},
+    query_parameters::{CreateImageOptions, PushImageOptions, TagImageOptions},
 };
 use executor_api::{FailureKind, ToolFailure};
 use futures::{Stream, StreamExt as _};
-use manifest_schema::Digest;
 use policy::Plugin;
 
 use crate::{
-    context,
+    build,
     engine::{self, Connected, Engine},
-    labels,
     settings::ContainerSettings,
 };
 
+/// How the images that are built here are called. `localhost/` keeps every engine from looking for them in a registry.
+pub(crate) const OURS: &str = "localhost/pegboard/";
 /// Lines of a build that are kept for its failure.
 const KEPT_LINES: usize = 25;
 /// Bytes of one such line.
 const LINE: usize = 400;
+/// Bytes that a build or a download may say in all.
+const MOST_SAID: usize = 16 << 20;
 
 /// Told what a build or a download does, a line at a time.
 pub(crate) type Told = Arc<dyn Fn(String) + Send + Sync>;
 
-/// An image that is to be built.
-struct Recipe {
-    tar: Vec<u8>,
-    dockerfile: String,
-    tag: String,
-    digest: Digest,
+/// How an image is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Making {
+    /// What the engine has is not taken.
+    pub(crate) again: bool,
+    /// The steps of a build get a network: the plugin holds a network power, or the operator said so.
+    pub(crate) network: bool,
+}
+
+/// An image that the engine has.
+pub(crate) struct Known {
+    pub(crate) id: String,
+    labels: HashMap<String, String>,
+}
+
+impl Known {
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
+    }
 }
 
 /// The image of the plugin, made ready; its identity on the engine.
@@ -45,99 +68,34 @@ pub(crate) async fn ready(
     home: &str,
     plugin: &Plugin,
     told: &Told,
-    again: bool,
+    how: Making,
 ) -> Result<String, ToolFailure> {
     let connected = engine.get().await?;
     let making = async {
-        match recipe(settings, plugin).await? {
-            Some(recipe) => built(engine, &connected, home, plugin, recipe, told, again).await,
-            None => found(engine, &connected, plugin, told, again).await,
+        match build::recipe(settings, plugin).await? {
+            Some(recipe) => build::built(engine, &connected, home, plugin, recipe, how, told).await,
+            None => found(engine, &connected, plugin, told, how.again).await,
         }
     };
     let limit = settings.image_limit;
+    // Giving up closes the connection, and the engine ends a build that nobody listens to.
     tokio::time::timeout(limit, making).await.unwrap_or_else(|_| Err(too_long(limit)))
 }
 
 fn too_long(limit: Duration) -> ToolFailure {
-    ToolFailure::new(FailureKind::LoadFailed, format!("the image was not ready within {} s", limit.as_secs()))
+    ToolFailure::new(FailureKind::LoadFailed, format!("the image was not ready within {} s", limit.as_secs_f64()))
 }
 
 /// The tag that the plugin's files would be built under now; `None` for a plugin that is not built.
 pub(crate) async fn tag(settings: &ContainerSettings, plugin: &Plugin) -> Result<Option<String>, ToolFailure> {
-    Ok(recipe(settings, plugin).await?.map(|recipe| recipe.tag))
-}
-
-async fn recipe(settings: &ContainerSettings, plugin: &Plugin) -> Result<Option<Recipe>, ToolFailure> {
-    let Some(container) = &plugin.manifest.container else {
-        return Err(ToolFailure::new(FailureKind::Internal, "the plugin has no `container` section"));
-    };
-    let Some(dockerfile) = container.dockerfile.clone() else { return Ok(None) };
-    let folder = plugin.root.join(container.build_context.as_deref().unwrap_or("."));
-    let (root, limit) = (plugin.root.clone(), settings.max_context);
-    let packed = tokio::task::spawn_blocking(move || {
-        // A link as build context would carry files of the operator's into an image.
-        let folder = std::fs::canonicalize(&folder).map_err(|error| format!("`{}` can't be read: {error}", folder.display()))?;
-        if !folder.starts_with(&root) {
-            return Err("the build context lies outside of the plugin".to_owned());
-        }
-        context::pack(&folder, limit).map_err(|error| error.to_string())
-    });
-    let refused = |problem: String| ToolFailure::new(FailureKind::LoadFailed, format!("the image can't be built: {problem}"));
-    let tar = packed.await.map_err(|error| refused(error.to_string()))?.map_err(refused)?;
-    let digest = Digest::of([dockerfile.as_bytes(), &tar]);
-    let tag = format!("{}:{}", repository(plugin), digest.short());
-    Ok(Some(Recipe { tar, dockerfile, tag, digest }))
-}
-
-/// `localhost/` keeps every engine from looking for it in a registry.
-pub(crate) fn repository(plugin: &Plugin) -> String {
-    format!("localhost/pegboard/{}", plugin.manifest.name)
-}
-
-async fn built(
-    engine: &Engine,
-    connected: &Connected,
-    home: &str,
-    plugin: &Plugin,
-    recipe: Recipe,
-    told: &Told,
-    again: bool,
-) -> Result<String, ToolFailure> {
-    let docker = &connected.docker;
-    if !again && let Some(id) = identity(engine, docker, &recipe.tag).await? {
-        return Ok(id);
-    }
-    told(format!("building the image of {}", plugin.manifest.name));
-    let labels =
-        [(labels::HOME, home), (labels::PLUGIN, plugin.manifest.name.as_str()), (labels::CONTEXT, recipe.digest.as_str())];
-    let options = BuildImageOptions {
-        dockerfile: recipe.dockerfile,
-        t: Some(recipe.tag.clone()),
-        nocache: again,
-        rm: true,
-        forcerm: true,
-        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
-        ..Default::default()
-    };
-    let stream = docker.build_image(options, None, Some(body_full(recipe.tar.into())));
-    let stream = stream.map(|step| step.map(BuildLine::from));
-    follow(engine, "building the image", stream, told).await?;
-    if let Some(name) =
-        plugin.manifest.container.as_ref().and_then(|container| container.image.as_deref()).filter(|name| !name.contains('@'))
-    {
-        let (repo, tag) = name_and_tag(name);
-        let options = TagImageOptions { repo: Some(repo.to_owned()), tag: Some(tag.to_owned()) };
-        docker.tag_image(&recipe.tag, Some(options)).await.map_err(|error| engine.failed("naming the image", &error))?;
-    }
-    let missing = || ToolFailure::new(FailureKind::LoadFailed, "the engine says that it built the image, and has none");
-    identity(engine, docker, &recipe.tag).await?.ok_or_else(missing)
+    Ok(build::recipe(settings, plugin).await?.map(|recipe| recipe.tag))
 }
 
 async fn found(engine: &Engine, connected: &Connected, plugin: &Plugin, told: &Told, again: bool) -> Result<String, ToolFailure> {
     let docker = &connected.docker;
     let name = plugin.manifest.container.as_ref().and_then(|container| container.image.clone()).unwrap_or_default();
-    if !again && let Some(id) = identity(engine, docker, &name).await? {
-        return Ok(id);
+    if !again && let Some(image) = known(engine, docker, &name).await? {
+        return Ok(image.id);
     }
     told(format!("downloading the image {name}"));
     let (repo, tag) = name_and_tag(&name);
@@ -145,34 +103,63 @@ async fn found(engine: &Engine, connected: &Connected, plugin: &Plugin, told: &T
         true => CreateImageOptions { from_image: Some(name.clone()), ..Default::default() },
         false => CreateImageOptions { from_image: Some(repo.to_owned()), tag: Some(tag.to_owned()), ..Default::default() },
     };
-    let stream = docker.create_image(Some(options), None, None).map(|step| step.map(BuildLine::from));
+    let stream = docker.create_image(Some(options), None, None).map(|step| step.map(Line::from));
     let pulled = follow(engine, &format!("downloading the image `{name}`"), stream, told).await;
     if let (Err(failure), false) = (&pulled, again) {
         return Err(failure.clone().with_hint("ask the operator to load the image into the engine, or to reach its registry"));
     }
-    if let Some(id) = identity(engine, docker, &name).await? {
-        return Ok(id);
+    if let Some(image) = known(engine, docker, &name).await? {
+        return Ok(image.id);
     }
     pulled?;
     Err(ToolFailure::new(FailureKind::LoadFailed, format!("the engine has no image `{name}`")))
 }
 
-/// Pushes the plugin's image to the registry of its name.
+/// Pushes the plugin's image to the registry of its name. `built` is the image that was built for it; it gets the name only here, because an
+/// operator asks for it, and takes it from no other image unless `replace` says so.
 ///
 /// # Errors
-/// No name to push to, or what the registry said.
-pub(crate) async fn push(engine: &Engine, plugin: &Plugin, told: &Told) -> Result<String, ToolFailure> {
+/// No name to push to, a name that is another image's, or what the registry said.
+pub(crate) async fn push(
+    engine: &Engine,
+    plugin: &Plugin,
+    built: Option<&str>,
+    replace: bool,
+    told: &Told,
+) -> Result<String, ToolFailure> {
     let name =
         plugin.manifest.container.as_ref().and_then(|container| container.image.clone()).filter(|name| !name.contains('@'));
     let Some(name) = name else {
         let failure = ToolFailure::new(FailureKind::LoadFailed, "the manifest names no image to push");
         return Err(failure.with_hint("`container.image: registry.example.org/name:1.0.0`"));
     };
+    if name.starts_with(OURS) {
+        let failure = ToolFailure::new(
+            FailureKind::LoadFailed,
+            format!("`{name}` is no name for a registry: what is built here is called so"),
+        );
+        return Err(failure.with_hint("`container.image: registry.example.org/name:1.0.0`"));
+    }
     let connected = engine.get().await?;
     let (repo, tag) = name_and_tag(&name);
+    if let Some(built) = built {
+        match known(engine, &connected.docker, &name).await? {
+            Some(image) if image.id == built => {}
+            Some(_) if !replace => {
+                let failure =
+                    ToolFailure::new(FailureKind::LoadFailed, format!("the engine has another image that is called `{name}`"));
+                return Err(failure.with_hint("`--replace` gives its name to the plugin's image"));
+            }
+            _ => {
+                let options = TagImageOptions { repo: Some(repo.to_owned()), tag: Some(tag.to_owned()) };
+                let named = connected.docker.tag_image(built, Some(options)).await;
+                named.map_err(|error| engine.failed("naming the image", &error))?;
+            }
+        }
+    }
     let options = PushImageOptions { tag: Some(tag.to_owned()), ..Default::default() };
     let stream = connected.docker.push_image(repo, Some(options), None).map(|step| {
-        step.map(|info| BuildLine {
+        step.map(|info| Line {
             text: info.status.unwrap_or_default(),
             problem: info.error_detail.map(|detail| detail.message.unwrap_or_default()),
         })
@@ -180,10 +167,13 @@ pub(crate) async fn push(engine: &Engine, plugin: &Plugin, told: &Told) -> Resul
     follow(engine, &format!("pushing `{name}`"), stream, told).await.map(|()| name)
 }
 
-/// What the engine calls an image of that name; `None` when it has none.
-async fn identity(engine: &Engine, docker: &Docker, name: &str) -> Result<Option<String>, ToolFailure> {
+/// The image that the engine has under that name, if any.
+pub(crate) async fn known(engine: &Engine, docker: &Docker, name: &str) -> Result<Option<Known>, ToolFailure> {
     match docker.inspect_image(name).await {
-        Ok(image) => Ok(image.id),
+        Ok(image) => {
+            let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+            Ok(image.id.map(|id| Known { id, labels }))
+        }
         Err(error) if engine::is_absent(&error) => Ok(None),
         Err(error) => Err(engine.failed("looking for the image", &error)),
     }
@@ -198,19 +188,19 @@ fn name_and_tag(image: &str) -> (&str, &str) {
 }
 
 /// One step of whatever streams.
-struct BuildLine {
+pub(crate) struct Line {
     text: String,
     problem: Option<String>,
 }
 
-impl From<BuildInfo> for BuildLine {
+impl From<BuildInfo> for Line {
     fn from(info: BuildInfo) -> Self {
         let problem = info.error_detail.map(|detail| detail.message.unwrap_or_default());
         Self { text: info.stream.or(info.status).unwrap_or_default(), problem }
     }
 }
 
-impl From<CreateImageInfo> for BuildLine {
+impl From<CreateImageInfo> for Line {
     fn from(info: CreateImageInfo) -> Self {
         let problem = info.error_detail.map(|detail| detail.message.unwrap_or_default());
         let layer = info.id.map(|id| format!("{id}: ")).unwrap_or_default();
@@ -218,19 +208,27 @@ impl From<CreateImageInfo> for BuildLine {
     }
 }
 
-/// Tells every line, and keeps the last ones for the failure.
-async fn follow(
+/// Tells every line, and keeps the last ones for the failure. What says too much is given up.
+pub(crate) async fn follow(
     engine: &Engine,
     doing: &str,
-    stream: impl Stream<Item = Result<BuildLine, bollard::errors::Error>>,
+    stream: impl Stream<Item = Result<Line, bollard::errors::Error>>,
     told: &Told,
 ) -> Result<(), ToolFailure> {
     tokio::pin!(stream);
     let mut last: VecDeque<String> = VecDeque::with_capacity(KEPT_LINES);
-    let mut failed = None;
+    let (mut failed, mut said) = (None, 0_usize);
     while let Some(step) = stream.next().await {
         match step {
             Ok(line) => {
+                said = said.saturating_add(line.text.len());
+                if said > MOST_SAID {
+                    failed = Some(ToolFailure::new(
+                        FailureKind::LoadFailed,
+                        format!("{doing} failed: it said more than {MOST_SAID} bytes"),
+                    ));
+                    break;
+                }
                 for text in line.text.lines().map(str::trim_end).filter(|text| !text.is_empty()) {
                     let text: String = text.chars().take(LINE).collect();
                     told(text.clone());

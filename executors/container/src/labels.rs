@@ -14,6 +14,8 @@ use manifest_schema::Digest;
 
 /// Installation: a digest of the folder that its sockets lie in.
 pub(crate) const HOME: &str = "pegboard.home";
+/// That folder itself, for an operator who looks after homes that are gone.
+pub(crate) const PLACE: &str = "pegboard.place";
 /// Running host.
 pub(crate) const INSTANCE: &str = "pegboard.instance";
 /// Plugin.
@@ -62,7 +64,8 @@ impl Instance {
 
     /// Labels of what belongs to a plugin of this host.
     pub(crate) fn labels(&self, plugin: &str) -> HashMap<String, String> {
-        [(HOME, &*self.home), (INSTANCE, &*self.name), (PLUGIN, plugin)]
+        let place = self.folder.parent().unwrap_or(Path::new("/")).to_string_lossy();
+        [(HOME, &*self.home), (PLACE, &*place), (INSTANCE, &*self.name), (PLUGIN, plugin)]
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect()

@@ -3,10 +3,13 @@
 //!
 //! Whether a call may happen was decided in `policy`. Nothing here starts a process: the engine does, at our asking.
 
+mod build;
 mod context;
 mod contract;
+mod dockerfile;
 mod engine;
 mod health;
+mod ignored;
 mod image;
 mod labels;
 mod metrics;
@@ -21,7 +24,6 @@ mod wire;
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
 };
 
 use executor_api::{CallIo, Executor, FailureKind, KeepLimits, Kept as _, KeptPlugins, PluginState, ToolFailure, ToolOutcome};
@@ -36,10 +38,7 @@ pub use metrics::Usage;
 pub use settings::ContainerSettings;
 pub use survey::{Found, Pruned};
 
-use crate::{engine::Engine, labels::Instance, supervisor::Supervisor};
-
-/// How often idle containers are looked for, at most.
-const SWEEP: Duration = Duration::from_secs(10);
+use crate::{engine::Engine, image::Making, labels::Instance, supervisor::Supervisor};
 
 /// What all plugins share.
 struct Parts {
@@ -79,7 +78,7 @@ impl ContainerExecutor {
     /// Asks no engine, writes no file and starts nothing yet.
     #[must_use]
     pub fn new(settings: ContainerSettings) -> Self {
-        let limits = KeepLimits { warm: settings.plugins, idle: settings.idle, sweep: SWEEP };
+        let limits = KeepLimits { warm: settings.plugins, idle: settings.idle, sweep: settings.sweep };
         Self { settings: Arc::new(settings), parts: Arc::default(), plugins: KeptPlugins::new(limits) }
     }
 
@@ -111,14 +110,15 @@ impl ContainerExecutor {
         self.supervisor(&plugin, &allowed).await?.start().await.map(drop)
     }
 
-    /// Builds or downloads the image of a plugin again; every line of it goes to `told`. Its identity.
+    /// Builds or downloads the image of a plugin again; every line of it goes to `told`. Its identity. A build gets a network only by `network`,
+    /// which is the operator's word for this one build.
     ///
     /// # Errors
     /// What a call would be told.
-    pub async fn rebuild(&self, plugin: Arc<Plugin>, told: impl Fn(&str)) -> Result<String, ToolFailure> {
+    pub async fn rebuild(&self, plugin: Arc<Plugin>, network: bool, told: impl Fn(&str)) -> Result<String, ToolFailure> {
         let supervisor = self.supervisor(&plugin, &Arc::new(Allowed::default())).await?;
         let mut lines = supervisor.told();
-        let building = supervisor.rebuild();
+        let building = supervisor.rebuild(network);
         tokio::pin!(building);
         loop {
             tokio::select! {
@@ -128,17 +128,27 @@ impl ContainerExecutor {
         }
     }
 
-    /// Pushes the image of a plugin to the registry that its name says. The name.
+    /// Pushes the image of a plugin to the registry that its name says. The name. One that is another image's here is taken from it only where
+    /// `replace` says so.
     ///
     /// # Errors
-    /// No name, or what the registry said.
-    pub async fn push(&self, plugin: &Plugin, told: impl Fn(String) + Send + Sync + 'static) -> Result<String, ToolFailure> {
+    /// No name, one that is taken, or what the registry said.
+    pub async fn push(
+        &self,
+        plugin: &Plugin,
+        replace: bool,
+        told: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<String, ToolFailure> {
         let told: image::Told = Arc::new(told);
         let parts = self.parts().await?;
-        if plugin.manifest.container.as_ref().is_some_and(|container| container.dockerfile.is_some()) {
-            image::ready(&parts.engine, &parts.settings, &parts.instance.home, plugin, &told, false).await?;
-        }
-        image::push(&parts.engine, plugin, &told).await
+        let is_built = plugin.manifest.container.as_ref().is_some_and(|container| container.dockerfile.is_some());
+        let built = match is_built {
+            true => {
+                Some(image::ready(&parts.engine, &parts.settings, &parts.instance.home, plugin, &told, Making::default()).await?)
+            }
+            false => None,
+        };
+        image::push(&parts.engine, plugin, built.as_deref(), replace, &told).await
     }
 
     /// Every container of this installation, whichever host runs it.
@@ -166,11 +176,12 @@ impl ContainerExecutor {
         Ok(())
     }
 
-    /// Removes what dead hosts left, and images that were built of what these plugins are no longer.
+    /// Removes what dead hosts left, and images that were built of what these plugins are no longer. With `all_homes` what dead hosts of other
+    /// homes left, too.
     ///
     /// # Errors
     /// The engine does not answer.
-    pub async fn prune(&self, plugins: &[Arc<Plugin>]) -> Result<Pruned, ToolFailure> {
+    pub async fn prune(&self, plugins: &[Arc<Plugin>], all_homes: bool) -> Result<Pruned, ToolFailure> {
         let parts = self.parts().await?;
         let mut current = Vec::new();
         for plugin in plugins.iter().filter(|plugin| plugin.manifest.container.is_some()) {
@@ -178,7 +189,9 @@ impl ContainerExecutor {
             current.extend(image::tag(&parts.settings, plugin).await.ok().flatten());
         }
         let swept = survey::sweep(parts).await?;
-        Ok(Pruned { images: survey::images(parts, &current).await?, ..swept })
+        let others = if all_homes { survey::sweep_other_homes(parts).await? } else { Pruned::default() };
+        let (containers, volumes) = (swept.containers + others.containers, swept.volumes + others.volumes);
+        Ok(Pruned { containers, volumes, images: survey::images(parts, &current).await? })
     }
 }
 

@@ -84,6 +84,9 @@ impl Plan {
         let most = scale.map_or(1, |scale| scale.max.max(1)) as usize;
         let port = container.ports.first();
         let network = allowed.powers.keys().any(|power| power.is_network());
+        if let Some(volume) = container.volumes.iter().find(|volume| !mountable(&volume.path)) {
+            return Err(refused("container.volumes", &volume.path));
+        }
         let at_once = (manifest.resource_limits.max_concurrent_requests as usize).max(1);
         Ok(Self {
             memory: i64::try_from(memory.max(LEAST_MEMORY)).unwrap_or(i64::MAX),
@@ -93,7 +96,7 @@ impl Plan {
             port: port.map_or(PORT, |port| port.container),
             host_port: port.map(|port| port.host).filter(|host| network && *host != 0),
             volumes: container.volumes.clone(),
-            folders: folders(allowed),
+            folders: folders(allowed)?,
             environment: container.environment.clone().into_iter().collect(),
             health: health(container.health_check.as_ref())?,
             api: Api {
@@ -127,13 +130,28 @@ fn health(check: Option<&manifest_schema::HealthCheck>) -> Result<Health, ToolFa
     })
 }
 
+/// Whether an engine takes a path for nothing but a path: a colon, a comma or a quote ends it in the forms that they put mounts into.
+fn mountable(path: &str) -> bool {
+    path.starts_with('/') && !path.chars().any(|character| matches!(character, ':' | ',' | '"' | '\\') || character.is_control())
+}
+
 /// Granted folders stand under `/data`, by their own last name.
-fn folders(allowed: &Allowed) -> Vec<Folder> {
+fn folders(allowed: &Allowed) -> Result<Vec<Folder>, ToolFailure> {
     let mut folders: Vec<Folder> = Vec::new();
     for (power, writable) in [(Permission::FileSystemWrite, true), (Permission::FileSystemRead, false)] {
         for host in allowed.powers.get(&power).iter().flat_map(|scope| &scope.folders) {
             if folders.iter().any(|folder| folder.host == *host) {
                 continue;
+            }
+            if !host.to_str().is_some_and(mountable) {
+                let found = host.display().to_string().escape_debug().to_string();
+                let failure = ToolFailure::new(
+                    FailureKind::LoadFailed,
+                    format!(
+                        "the granted folder `{found}` can't be mounted: its path has a colon, a comma, a quote or a control character"
+                    ),
+                );
+                return Err(failure.with_hint("ask the operator to grant a folder with a plain path"));
             }
             let name = host.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let taken = |inside: &str| folders.iter().any(|folder| folder.inside == inside);
@@ -142,7 +160,7 @@ fn folders(allowed: &Allowed) -> Vec<Folder> {
             folders.push(Folder { host: host.clone(), inside, writable });
         }
     }
-    folders
+    Ok(folders)
 }
 
 /// `256m` in bytes.
@@ -171,6 +189,14 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_says_more_than_where_it_is_is_none() {
+        assert!(mountable("/cache/a b") && mountable("/データ"));
+        for path in ["/:/etc:rw", "/a:ro", "/a,readonly=false", "/a\nb", "/a\"b", "a", "/a\\b"] {
+            assert!(!mountable(path), "{path:?}");
+        }
+    }
 
     #[test]
     fn amounts_are_read_or_refused() {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Parts, contract,
-    engine::{self, Connected},
+    engine::{self, Connected, EngineKind},
     plan::Plan,
     walls::{self, User},
     wire::{Answer, Door, Wire, WireError},
@@ -386,7 +386,8 @@ async fn create(
         volumes.push(name);
     }
     let publish = plan.network && (plan.host_port.is_some() || !rustix::process::geteuid().is_root());
-    let body = walls::body(plan, image, parts.instance.labels(plugin), user, folder, &volumes, publish);
+    let room = walls::Room { socket_folder: folder, volumes: &volumes, podman: connected.facts.kind == EngineKind::Podman };
+    let body = walls::body(plan, image, parts.instance.labels(plugin), user, &room, publish);
     let name = format!("pegboard-{plugin}-{}-{number}", parts.instance.name);
     let options = CreateContainerOptions { name: Some(name), ..Default::default() };
     let made = docker.create_container(Some(options), body).await;

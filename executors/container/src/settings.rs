@@ -11,6 +11,8 @@ pub struct ContainerSettings {
     pub home: PathBuf,
     /// Containers of a plugin end after this long without a call, down to `scale.min`.
     pub idle: Duration,
+    /// How often that is looked for; a plugin that rested for as long lets replicas go that are more than one, or `scale.min`.
+    pub sweep: Duration,
     /// At most this many plugins have containers at once.
     pub plugins: usize,
     /// How long a container may take from its start to its first healthy answer.
@@ -31,6 +33,7 @@ impl ContainerSettings {
             sockets,
             home: cache.join("containers"),
             idle: Duration::from_secs(300),
+            sweep: Duration::from_secs(10),
             plugins: 32,
             start_limit: Duration::from_secs(60),
             image_limit: Duration::from_secs(1800),

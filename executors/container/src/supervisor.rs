@@ -16,7 +16,13 @@ use policy::{Allowed, Level, PermittedCall, Plugin};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Parts, contract, health, image, plan::Plan, replica::Replica, wire::WireError};
+use crate::{
+    Parts, contract, health,
+    image::{self, Making},
+    plan::Plan,
+    replica::Replica,
+    wire::WireError,
+};
 
 /// Failed starts or crashes in a row before the circuit opens.
 const BREAKER: u32 = 5;
@@ -229,7 +235,7 @@ impl Supervisor {
             return Err(unavailable(life.problem.as_ref(), wait, life.failures));
         }
         self.show(|shown| shown.starting = true);
-        let started = self.add(&mut life, false).await;
+        let started = self.add(&mut life).await;
         self.show(|shown| shown.starting = false);
         match started {
             Ok(replica) => {
@@ -249,10 +255,10 @@ impl Supervisor {
     }
 
     /// One replica more, of an image that is made ready if need be. The lock on `life` makes concurrent first calls build once.
-    async fn add(self: &Arc<Self>, life: &mut Life, rebuild: bool) -> Result<Arc<Replica>, ToolFailure> {
+    async fn add(self: &Arc<Self>, life: &mut Life) -> Result<Arc<Replica>, ToolFailure> {
         let plan = self.plan.clone()?;
         let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let image = self.image(life, &ending, rebuild).await?;
+        let image = self.image(life, &ending, Making { again: false, network: plan.network }).await?;
         self.show(|shown| shown.starts += 1);
         let name = self.plugin.manifest.name.as_str();
         let started = Replica::start(&self.parts, name, &plan, &image, &ending).await;
@@ -266,8 +272,8 @@ impl Supervisor {
         Ok(replica)
     }
 
-    async fn image(&self, life: &mut Life, ending: &CancellationToken, rebuild: bool) -> Result<String, ToolFailure> {
-        if let Some(image) = life.image.clone().filter(|_| !rebuild) {
+    async fn image(&self, life: &mut Life, ending: &CancellationToken, how: Making) -> Result<String, ToolFailure> {
+        if let Some(image) = life.image.clone().filter(|_| !how.again) {
             return Ok(image);
         }
         let told = self.told.clone();
@@ -278,7 +284,7 @@ impl Supervisor {
         });
         let (parts, home) = (&self.parts, &self.parts.instance.home);
         let image = tokio::select! {
-            image = image::ready(&parts.engine, &parts.settings, home, &self.plugin, &told, rebuild) => image?,
+            image = image::ready(&parts.engine, &parts.settings, home, &self.plugin, &told, how) => image?,
             () = ending.cancelled() => {
                 return Err(ToolFailure::new(FailureKind::Unavailable, "the plugin was ended while its image was made").with_hint("try again"));
             }
@@ -306,7 +312,7 @@ impl Supervisor {
         if running == 0 || self.plan.as_ref().map_or(true, |plan| running >= plan.most) {
             return;
         }
-        if let Err(failure) = self.add(&mut life, false).await {
+        if let Err(failure) = self.add(&mut life).await {
             tracing::warn!(plugin = %self.plugin.manifest.name, %failure, "one container more could not be started");
         }
     }
@@ -374,10 +380,10 @@ impl Supervisor {
     }
 
     /// Builds or downloads the image again, and starts anew with it at the next call.
-    pub(crate) async fn rebuild(self: &Arc<Self>) -> Result<String, ToolFailure> {
+    pub(crate) async fn rebuild(self: &Arc<Self>, network: bool) -> Result<String, ToolFailure> {
         let mut life = self.life.lock().await;
         let ending = CancellationToken::new();
-        let image = self.image(&mut life, &ending, true).await?;
+        let image = self.image(&mut life, &ending, Making { again: true, network }).await?;
         drop(life);
         executor_api::Kept::stop(&**self).await;
         Ok(image)

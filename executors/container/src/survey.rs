@@ -1,6 +1,6 @@
 //! What is on the engine that belongs to this installation, whichever host of it runs: for the command line, and for what is left behind.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use bollard::query_parameters::{
     ListContainersOptions, ListImagesOptions, ListVolumesOptions, LogsOptions, RemoveImageOptions, RemoveVolumeOptions,
@@ -93,18 +93,45 @@ pub(crate) async fn sweep(parts: &Parts) -> Result<Pruned, ToolFailure> {
     if !orphans.is_empty() {
         tracing::info!(containers = orphans.len(), "removed containers of a host that is dead");
     }
-    Ok(Pruned { containers: orphans.len(), volumes: volumes(parts).await?, images: 0 })
+    let ours = |labels: &HashMap<String, String>| labels.get(labels::HOME) == Some(&parts.instance.home);
+    Ok(Pruned { containers: orphans.len(), volumes: volumes(parts, ours).await?, images: 0 })
 }
 
-async fn volumes(parts: &Parts) -> Result<usize, ToolFailure> {
+/// Removes what hosts of other homes left of which no lock is held any more, the home itself perhaps being gone. By the operator's word only: a
+/// host in a container of its own has its home, and its lock, where this one may not see them.
+pub(crate) async fn sweep_other_homes(parts: &Parts) -> Result<Pruned, ToolFailure> {
     let connected = parts.engine.get().await?;
-    let filters = [("label".to_owned(), vec![format!("{}={}", labels::HOME, parts.instance.home)])].into_iter().collect();
+    let filters = [("label".to_owned(), vec![labels::PLACE.to_owned()])].into_iter().collect();
+    let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+    let listed = connected.docker.list_containers(Some(options)).await;
+    let listed = listed.map_err(|error| parts.engine.failed("listing the containers", &error))?;
+    let others = |labels: &HashMap<String, String>| {
+        labels.contains_key(labels::PLACE) && labels.get(labels::HOME) != Some(&parts.instance.home)
+    };
+    let dead: Vec<String> = listed
+        .into_iter()
+        .filter(|container| container.labels.as_ref().is_some_and(|labels| others(labels) && !lives(parts, labels)))
+        .filter_map(|container| container.id)
+        .collect();
+    join_all(dead.iter().map(|id| replica::remove(parts, id))).await;
+    Ok(Pruned { containers: dead.len(), volumes: volumes(parts, others).await?, images: 0 })
+}
+
+/// Whether the host that made something lives, by the lock in the place that it named.
+fn lives(parts: &Parts, own: &HashMap<String, String>) -> bool {
+    let instance = own.get(labels::INSTANCE).map_or("", String::as_str);
+    let place = own.get(labels::PLACE).map_or(home(parts), |place| Path::new(place.as_str()));
+    instance == parts.instance.name || labels::is_alive(place, instance)
+}
+
+async fn volumes(parts: &Parts, concerned: impl Fn(&HashMap<String, String>) -> bool) -> Result<usize, ToolFailure> {
+    let connected = parts.engine.get().await?;
+    let filters = [("label".to_owned(), vec![labels::HOME.to_owned()])].into_iter().collect();
     let listed = connected.docker.list_volumes(Some(ListVolumesOptions { filters: Some(filters) })).await;
     let listed = listed.map_err(|error| parts.engine.failed("listing the volumes", &error))?;
     let mut removed = 0;
     for volume in listed.volumes.unwrap_or_default() {
-        let instance = volume.labels.get(labels::INSTANCE).cloned().unwrap_or_default();
-        if instance == parts.instance.name || labels::is_alive(home(parts), &instance) {
+        if !concerned(&volume.labels) || lives(parts, &volume.labels) {
             continue;
         }
         removed += usize::from(connected.docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.is_ok());

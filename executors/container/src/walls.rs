@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, path::Path};
 
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
 
 use crate::plan::Plan;
 
@@ -30,23 +32,51 @@ impl User {
     }
 }
 
+/// What is mounted into one replica, and how its engine takes it.
+pub(crate) struct Room<'a> {
+    pub(crate) socket_folder: &'a Path,
+    /// The names of the plan's volumes on the engine.
+    pub(crate) volumes: &'a [String],
+    pub(crate) podman: bool,
+}
+
+impl Room<'_> {
+    /// Typed, so that no path can say more than where it is. Podman loses a volume's `noexec` in a typed mount, and takes it in a string; names
+    /// and paths of volumes are of a kind that has no colon (`plan::mountable`).
+    fn mounts(&self, plan: &Plan) -> (Vec<Mount>, Vec<String>) {
+        let mount = |typ, source: String, target: &str, read_only| Mount {
+            typ: Some(typ),
+            source: Some(source),
+            target: Some(target.to_owned()),
+            read_only: Some(read_only),
+            ..Default::default()
+        };
+        let mut mounts = vec![mount(MountType::BIND, self.socket_folder.display().to_string(), SOCKET_FOLDER, false)];
+        for folder in &plan.folders {
+            mounts.push(mount(MountType::BIND, folder.host.display().to_string(), &folder.inside, !folder.writable));
+        }
+        let mut binds = Vec::new();
+        for (volume, name) in plan.volumes.iter().zip(self.volumes) {
+            if self.podman {
+                binds.push(format!("{name}:{}:{},noexec,nosuid,nodev", volume.path, if volume.read_only { "ro" } else { "rw" }));
+            } else {
+                mounts.push(mount(MountType::VOLUME, name.clone(), &volume.path, volume.read_only));
+            }
+        }
+        (mounts, binds)
+    }
+}
+
 /// What is asked of the engine for one replica.
 pub(crate) fn body(
     plan: &Plan,
     image: &str,
     labels: HashMap<String, String>,
     user: User,
-    socket_folder: &Path,
-    volumes: &[String],
+    room: &Room<'_>,
     publish: bool,
 ) -> ContainerCreateBody {
-    let mut binds = vec![format!("{}:{SOCKET_FOLDER}", socket_folder.display())];
-    for (volume, name) in plan.volumes.iter().zip(volumes) {
-        binds.push(format!("{name}:{}:{}", volume.path, if volume.read_only { "ro" } else { "rw" }));
-    }
-    for folder in &plan.folders {
-        binds.push(format!("{}:{}:{}", folder.host.display(), folder.inside, if folder.writable { "rw" } else { "ro" }));
-    }
+    let (mounts, binds) = room.mounts(plan);
     let mut env = vec![
         format!("PEGBOARD_SOCKET={SOCKET_FOLDER}/{SOCKET}"),
         format!("PEGBOARD_PORT={}", plan.port),
@@ -72,6 +102,7 @@ pub(crate) fn body(
         host_config: Some(HostConfig {
             network_mode: Some(if plan.network { "bridge" } else { "none" }.to_owned()),
             port_bindings: bindings,
+            mounts: Some(mounts),
             binds: Some(binds),
             memory: Some(plan.memory),
             // The same number: no swap besides.

@@ -6,15 +6,16 @@
 #![allow(clippy::disallowed_methods, reason = "reads its environment; it is no part of the product")]
 
 use std::fs;
+use std::os::unix::{fs::PermissionsExt as _, net::UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use pegboard_tests::http;
 use pegboard_tests::processes::{Signal, send, wait_until};
 use pegboard_tests::report::Checks;
-use pegboard_tests::server::{Home, Server, binary};
+use pegboard_tests::server::{Home, Server, binary, copy_folder};
 use serde_json::{Value, json};
 
 type Test = fn() -> Result<()>;
@@ -29,10 +30,18 @@ fn main() -> ExitCode {
         ("a static binary in an empty image", a_static_binary_in_an_empty_image),
         ("what kill -9 leaves is swept", what_a_killed_server_leaves_is_swept),
         ("a manifest that does not parse is refused", a_manifest_that_does_not_parse_is_refused),
+        ("the template in Go", the_template_in_go),
+        ("python_box in its container", python_box_in_its_container),
+        ("a user whom the engine is closed to", a_user_whom_the_engine_is_closed_to),
+        ("Pegboard in a container of its own", pegboard_in_a_container_of_its_own),
+        ("the engine dies in the midst of a build", the_engine_dies_in_the_midst_of_a_build),
         ("the engine goes away and comes back", the_engine_goes_away_and_comes_back),
     ];
     let named = std::env::args().nth(1).unwrap_or_default();
-    for (name, test) in tests.iter().filter(|(name, _)| name.contains(&named)) {
+    // One more engine on a disk of its own is no trouble with Podman; a second Docker Engine would take the first one's bridge.
+    let podman = Engine::of_the_environment().is_ok_and(|engine| engine.kind == "podman");
+    let full_disk: (&str, Test) = ("a full disk", a_full_disk);
+    for (name, test) in tests.iter().chain(podman.then_some(&full_disk)).filter(|(name, _)| name.contains(&named)) {
         let began = Instant::now();
         let ended = test();
         println!("{name}: {} ({:.1} s)", if ended.is_ok() { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
@@ -160,6 +169,305 @@ fn host() -> Result<String> {
     said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("rustc does not say its host")
 }
 
+/// The template in Go: its own test, then its static binary in an image that holds nothing else.
+fn the_template_in_go() -> Result<()> {
+    let home = Home::with(&[])?;
+    let folder = home.plugins().join("gopher");
+    let into = folder.display().to_string();
+    ensure!(pegboard(&home, &["init", "gopher", "--template", "container-go", "--into", &into])?.status.success(), "init");
+    let cache = std::env::temp_dir().join("pegboard-test-template-go");
+    let go = |arguments: &[&str]| -> Result<()> {
+        let mut command = Command::new("go");
+        command
+            .args(arguments)
+            .current_dir(&folder)
+            .env("CGO_ENABLED", "0")
+            .env("GOCACHE", &cache)
+            .env("GOFLAGS", "-mod=mod")
+            .env("GOPROXY", "off");
+        let output = command.output().context("go can't be started")?;
+        let said = [output.stdout, output.stderr].concat();
+        ensure!(output.status.success(), "go {arguments:?}: {}", String::from_utf8_lossy(&said));
+        Ok(())
+    };
+    go(&["vet", "./..."])?;
+    go(&["test", "./..."])?;
+    // As the template's Dockerfile builds it, for want of an image with Go.
+    ensure!(
+        fs::read_to_string(folder.join("Dockerfile"))?.contains("go build -trimpath -ldflags \"-s -w\" -o /server ."),
+        "the Dockerfile's command"
+    );
+    go(&["build", "-trimpath", "-ldflags", "-s -w", "-o", "server", "."])?;
+    fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY server /server\nENTRYPOINT [\"/server\"]\n")?;
+    let called = document(&pegboard(&home, &["call", "count_words", "--arg", "text=one two three", "--json"])?)?;
+    ensure!(called.to_string().contains("\"words\":3"), "{called}");
+    fs::remove_dir_all(folder)?;
+    pegboard(&home, &["container", "prune"])?;
+    Ok(())
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The first-party plugin on another base image, as its README says.
+fn python_box_in_its_container() -> Result<()> {
+    let source = repository().join("plugins/python_box");
+    // A plugin made of the template: one server, which is tested with the template.
+    let (ours, template) = (
+        fs::read_to_string(source.join("server.py"))?,
+        fs::read_to_string(repository().join("templates/container-python/server.py"))?,
+    );
+    ensure!(
+        ours == template.replace("the tools of tool.py", "the tools of box.py").replace("from tool import", "from box import"),
+        "python_box's server.py is not the template's"
+    );
+    let home = Home::with(&[])?;
+    let folder = home.plugins().join("python_box");
+    copy_folder(&source, &folder)?;
+    let dockerfile = fs::read_to_string(folder.join("Dockerfile"))?;
+    fs::write(folder.join("Dockerfile"), dockerfile.replace("FROM docker.io/library/python:3.13-slim", &format!("FROM {BASE}")))?;
+    let run = |code: &str, more: &[&str]| -> Result<Value> {
+        let code = format!("code={code}");
+        let mut arguments = vec!["call", "run_python", "--arg", &code, "--json"];
+        arguments.extend_from_slice(more);
+        document(&pegboard(&home, &arguments)?)
+    };
+    let said = run("import sys; print(6 * 7, sys.stdin.read().upper())", &["--arg", "stdin=loud"])?;
+    ensure!(said.to_string().contains("42 LOUD"), "{said}");
+    // The walls are the container's, for what a model wrote, too.
+    let attack = "import os, socket\nprint(os.getuid(), [name for name in os.listdir('/sys/class/net') if name != 'lo'])\n\
+                  for act in (lambda: open('/app/box.py', 'a'), lambda: os.setuid(0), lambda: socket.create_connection(('192.0.2.1', 80), 2)):\n    \
+                  try:\n        act()\n        print('DONE')\n    except OSError as e:\n        print('refused')";
+    let said = run(attack, &[])?.to_string();
+    ensure!(said.contains("65534 []") && said.matches("refused").count() == 3 && !said.contains("DONE"), "{said}");
+    let said = run("while True: pass", &["--arg", "seconds=0.5"])?.to_string();
+    ensure!(said.contains("\"timed_out\":true"), "{said}");
+    fs::remove_dir_all(folder)?;
+    pegboard(&home, &["container", "prune"])?;
+    Ok(())
+}
+
+/// As an ordinary user, from whom the engine's socket is closed: said so, not taken for an engine that is away.
+fn a_user_whom_the_engine_is_closed_to() -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("pegboard-user-").tempdir()?;
+    let open = |path: &Path| -> Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+        Ok(())
+    };
+    open(folder.path())?;
+    let program = folder.path().join("pegboard");
+    fs::copy(binary()?, &program)?;
+    open(&program)?;
+    // A socket that is there and closed, as a system's own is; and one in a folder that can't be looked into.
+    let shut = folder.path().join("shut");
+    fs::create_dir(&shut)?;
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o700))?;
+    for socket in [folder.path().join("engine.sock"), shut.join("engine.sock")] {
+        let _listening = std::os::unix::net::UnixListener::bind(&socket)?;
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
+        let home = folder.path().join("home");
+        let run = |uid: &str| {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", uid, "--regid", uid, "--clear-groups"]).arg(&program);
+            command
+                .args(["container", "list", "--json", "--home"])
+                .arg(&home)
+                .env("DOCKER_HOST", format!("unix://{}", socket.display()));
+            command.output().context("setpriv can't be started")
+        };
+        let refused = run("65534")?;
+        let said = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();
+        ensure!(refused.status.code() == Some(6), "{:?} {said}", refused.status);
+        ensure!(said.contains("may not use the container engine") && said.contains("permission denied"), "{said}");
+    }
+    Ok(())
+}
+
+/// The last stage of `deploy/Dockerfile` with the binary of this build, on a base that was made here; under the engine's default seccomp profile a
+/// Python plugin runs at L1.
+fn pegboard_in_a_container_of_its_own() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let context = folder.path();
+    let text = fs::read_to_string(repository().join("deploy/Dockerfile"))?;
+    let (_, last) =
+        text.split_once("\nFROM docker.io/library/python:3.13-slim-bookworm\n").context("the last stage starts otherwise")?;
+    let first = "FROM scratch AS build\nCOPY pegboard /src/target/release/pegboard\nCOPY home /home-of-pegboard\n";
+    // The libraries that the base lacks: it was made for its Python alone.
+    fs::write(context.join("Dockerfile"), format!("{first}FROM {BASE}\nCOPY lib /lib/x86_64-linux-gnu/\n{last}"))?;
+    for name in ["lib", "home", "plugins"] {
+        fs::create_dir(context.join(name))?;
+    }
+    let stripped = Command::new("strip").arg("-o").arg(context.join("pegboard")).arg(binary()?).status().context("strip")?;
+    ensure!(stripped.success(), "strip: {stripped}");
+    let needed = String::from_utf8(Command::new("ldd").arg(binary()?).output()?.stdout)?;
+    for library in needed.split_whitespace().filter(|word| word.starts_with('/') && !word.contains("ld-linux")) {
+        let name = Path::new(library).file_name().context("no name")?;
+        fs::copy(library, context.join("lib").join(name))?;
+    }
+    let plugin = context.join("plugins/inside");
+    fs::create_dir(&plugin)?;
+    fs::write(plugin.join("plugin.yaml"), INSIDE_MANIFEST)?;
+    fs::write(plugin.join("main.py"), INSIDE_CODE)?;
+    let docker =
+        |arguments: &[&str]| Command::new("docker").args(arguments).current_dir(context).output().context("the docker client");
+    let image = format!("localhost/pegboard-test/whole:{}", std::process::id());
+    let built = docker(&["build", "-q", "-t", &image, "."])?;
+    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&[built.stdout, built.stderr].concat()));
+    let mount = format!("{}:/plugins:ro", context.join("plugins").display());
+    let inside = |more: &[&str]| {
+        let mut arguments = vec!["run", "--rm", "--network", "none", "-v", &mount, &image];
+        arguments.extend_from_slice(more);
+        docker(&arguments)
+    };
+    let called = inside(&["call", "look", "--plugins", "/plugins", "--no-bundled", "--json"])?;
+    let said = document(&called)?;
+    let doctor = document(&inside(&["doctor", "--json"])?)?;
+    drop(docker(&["rmi", &image])?);
+    let seen = said.to_string();
+    ensure!(
+        seen.contains("\"uid\":10001") && seen.contains("\"etc\":\"refused\"") && seen.contains("\"net\":\"refused\""),
+        "{said}"
+    );
+    ensure!(doctor.to_string().contains("L1"), "{doctor}");
+    Ok(())
+}
+
+const INSIDE_MANIFEST: &str = "name: inside\nversion: 1.0.0\ndescription: Looks around\nauthor: T <t@example.org>\nlicense: MIT\n\
+    mcps:\n  - {name: look, description: Looks around, module_path: main, class_name: Look, args_schema: {type: object, properties: {}}}\n";
+const INSIDE_CODE: &str = "import os, socket\n\n\ndef refused(act):\n    try:\n        act()\n        return 'done'\n    except OSError:\n        return 'refused'\n\n\n\
+    class Look:\n    def _run(self):\n        return {\n            'uid': os.getuid(),\n            'etc': refused(lambda: open('/etc/passwd')),\n            \
+    'net': refused(lambda: socket.create_connection(('127.0.0.1', 1), 1)),\n        }\n";
+
+/// An engine of `.ci/engines`, which can be ended and started again.
+struct Engine {
+    folder: PathBuf,
+    kind: String,
+}
+
+impl Engine {
+    fn of_the_environment() -> Result<Self> {
+        let socket = std::env::var("DOCKER_HOST").context("DOCKER_HOST is not set")?;
+        let folder = Path::new(socket.trim_start_matches("unix://")).parent().context("no folder")?.to_owned();
+        let kind = folder.file_name().context("no name")?.to_string_lossy().into_owned();
+        Ok(Self { folder, kind })
+    }
+
+    fn end(&self, signal: Signal) -> Result<()> {
+        let pid: u32 = fs::read_to_string(self.folder.join("pid")).context("not an engine of .ci/engines")?.trim().parse()?;
+        send(pid, signal)?;
+        ensure!(
+            wait_until(PATIENCE, || !Path::new(&format!("/proc/{pid}")).exists() || is_zombie(pid)),
+            "the engine does not end"
+        );
+        Ok(())
+    }
+
+    fn start(&self) -> Result<()> {
+        let started = Command::new(repository().join(".ci/engines")).arg(self.folder.parent().context("no folder")?).output()?;
+        let said = String::from_utf8_lossy(&started.stdout).into_owned();
+        if !said.contains(&format!("{}=", self.kind)) {
+            bail!("the engine did not start again: {}", String::from_utf8_lossy(&started.stderr));
+        }
+        Ok(())
+    }
+}
+
+/// A disk in memory, unmounted at the end.
+struct SmallDisk(PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
+    }
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// An engine whose disk has room for the base image and not for the plugin's.
+fn a_full_disk() -> Result<()> {
+    let engine = Engine::of_the_environment()?;
+    let folder = tempfile::tempdir()?;
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk)?;
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=200m", "tmpfs"]).arg(&disk).status()?;
+    ensure!(mounted.success(), "mount: {mounted}");
+    let disk = SmallDisk(disk);
+    let socket = folder.path().join("engine.sock");
+    let url = format!("unix://{}", socket.display());
+    let mut service = Command::new("podman");
+    service.arg("--root").arg(disk.0.join("store")).arg("--runroot").arg(disk.0.join("run"));
+    service.args(["system", "service", "--time=0", &url]).env("CONTAINERS_CONF", engine.folder.join("containers.conf"));
+    let _engine = Ended(service.stderr(Stdio::null()).spawn().context("podman")?);
+    ensure!(wait_until(PATIENCE, || UnixStream::connect(&socket).is_ok()), "the second engine does not start");
+    let image = repository().join("tests/containers/python_image.py");
+    let made = Command::new("python3").arg(image).arg(&socket).output()?;
+    ensure!(made.status.success(), "the base image does not fit: {}", String::from_utf8_lossy(&made.stderr));
+    let home = Home::with(&[])?;
+    let plugin = init(&home, "heavy")?;
+    let call = || -> Result<Value> {
+        let mut command = Command::new(binary()?);
+        command.args(["call", "count_words", "--arg", "text=a b", "--json", "--home"]).arg(home.path());
+        command.env("PEGBOARD_PLUGINS", home.plugins()).env("PEGBOARD_NO_BUNDLED", "true").env("DOCKER_HOST", &url);
+        document(&command.output()?)
+    };
+    let dockerfile = fs::read_to_string(plugin.join("Dockerfile"))?;
+    fs::write(plugin.join("Dockerfile"), dockerfile.replace("COPY server.py tool.py /app/", "COPY . /app/"))?;
+    fs::write(plugin.join("ballast"), vec![b'x'; 125 << 20])?;
+    let said = call()?.to_string();
+    ensure!(said.contains("no space left on device") && said.contains("the engine's disk is full"), "{said}");
+    // The control: without the ballast the same plugin fits.
+    fs::remove_file(plugin.join("ballast"))?;
+    let said = call()?.to_string();
+    ensure!(said.contains("\"words\":2"), "{said}");
+    Ok(())
+}
+
+fn the_engine_dies_in_the_midst_of_a_build() -> Result<()> {
+    let engine = Engine::of_the_environment()?;
+    let home = Home::with(&[])?;
+    let folder = init(&home, "halfway")?;
+    let dockerfile = fs::read_to_string(folder.join("Dockerfile"))?;
+    let mark = format!("halfway-{}", std::process::id());
+    let step = format!("RUN [\"python3\", \"-c\", \"import time; mark = '{mark}'; time.sleep(20)\"]");
+    fs::write(folder.join("Dockerfile"), dockerfile.replace("ENTRYPOINT", &format!("{step}\nENTRYPOINT")))?;
+    let (server, mut client) = Server::stdio(&home, &[])?;
+    let call = std::thread::spawn(move || {
+        let said = client.call("halfway__count_words", &json!({"text": "a"}));
+        (said, client)
+    });
+    ensure!(wait_until(PATIENCE, || runs(&mark)), "the step does not run: {}", server.log_end());
+    engine.end(Signal::Kill)?;
+    let (said, mut client) = call.join().map_err(|_| anyhow::anyhow!("the call panicked"))?;
+    let said = said?;
+    ensure!(said["isError"] == true && said.to_string().contains("engine went away while building the image"), "{said}");
+    let again = client.call("halfway__count_words", &json!({"text": "a"}))?;
+    ensure!(again["isError"] == true && again.to_string().contains("engine"), "without an engine: {again}");
+    engine.start()?;
+    let comes = || client.call("halfway__count_words", &json!({"text": "a b"})).is_ok_and(|said| count(&said) == Some(2));
+    ensure!(wait_until(PATIENCE, comes), "it does not come back:\n{}", server.log_end());
+    end(server)
+}
+
+/// Whether a Python of any container has that word among its arguments.
+fn runs(word: &str) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        fs::read(process.path().join("cmdline")).is_ok_and(|line| {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.starts_with("python3") && line.contains(word)
+        })
+    })
+}
+
 fn what_a_killed_server_leaves_is_swept() -> Result<()> {
     let home = Home::with(&[])?;
     init(&home, "orphan")?;
@@ -211,26 +519,18 @@ fn a_manifest_that_does_not_parse_is_refused() -> Result<()> {
 }
 
 fn the_engine_goes_away_and_comes_back() -> Result<()> {
-    let socket = std::env::var("DOCKER_HOST").context("DOCKER_HOST is not set")?;
-    let folder = Path::new(socket.trim_start_matches("unix://")).parent().context("no folder")?.to_owned();
-    let kind = folder.file_name().context("no name")?.to_string_lossy().into_owned();
-    let pid: u32 = fs::read_to_string(folder.join("pid")).context("not an engine of .ci/engines")?.trim().parse()?;
+    let engine = Engine::of_the_environment()?;
     let home = Home::with(&[])?;
     init(&home, "steady")?;
     let (server, mut client) = Server::stdio(&home, &[])?;
     ensure!(count(&client.call("steady__count_words", &json!({"text": "a"}))?) == Some(1), "before");
-    send(pid, Signal::Term)?;
-    ensure!(wait_until(PATIENCE, || !Path::new(&format!("/proc/{pid}")).exists() || is_zombie(pid)), "the engine does not end");
+    engine.end(Signal::Term)?;
     // Podman's containers live on without their engine, and so do their calls; Docker's end with it.
     let during = client.call("steady__count_words", &json!({"text": "a b"}))?;
     let refused = during["isError"] == true && during.to_string().contains("engine");
-    ensure!(count(&during) == Some(2) || (kind == "docker" && refused), "without an engine: {during}");
+    ensure!(count(&during) == Some(2) || (engine.kind == "docker" && refused), "without an engine: {during}");
     ensure!(pegboard(&home, &["container", "list"])?.status.code() == Some(6), "exit code 6 without an engine");
-    let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/engines");
-    let started = Command::new(engines).arg(folder.parent().context("no folder")?).output()?;
-    if !String::from_utf8_lossy(&started.stdout).contains(&kind) {
-        bail!("the engine did not start again: {}", String::from_utf8_lossy(&started.stderr));
-    }
+    engine.start()?;
     let again = || client.call("steady__count_words", &json!({"text": "a b c"})).is_ok_and(|said| count(&said) == Some(3));
     ensure!(wait_until(PATIENCE, again), "it does not come back:\n{}", server.log_end());
     ensure!(listed(&home)?.iter().any(|container| container["owned"] == true), "its container is known again");

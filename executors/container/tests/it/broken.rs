@@ -21,6 +21,7 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
         trial(site, "an_image_that_is_nowhere", an_image_that_is_nowhere),
         trial(site, "never_healthy", never_healthy),
         trial(site, "crash_loop_opens_the_circuit", crash_loop_opens_the_circuit),
+        trial(site, "five_failures_break_the_circuit", five_failures_break_the_circuit),
         trial(site, "ill_is_replaced", ill_is_replaced),
         trial(site, "a_container_that_is_removed_is_replaced", a_container_that_is_removed_is_replaced),
         trial(site, "a_port_that_is_taken", a_port_that_is_taken),
@@ -125,6 +126,23 @@ async fn crash_loop_opens_the_circuit(site: Site) {
     })
     .await;
     assert_eq!(world.state(&subject).problem, None);
+    world.end().await;
+}
+
+async fn five_failures_break_the_circuit(site: Site) {
+    let world = World::new(site);
+    let subject = world.plugin("fifth", "", "");
+    until("the circuit opens", || async {
+        let came = world.call(&subject, "crash", json!({})).await;
+        assert!([FailureKind::Crashed, FailureKind::Unavailable].contains(&came.failure().kind), "{:?}", came.failure());
+        world.state(&subject).state == "broken"
+    })
+    .await;
+    let came = world.call(&subject, "echo", json!({})).await;
+    came.failed(FailureKind::Unavailable, "5 times in a row");
+    let wait: u64 = came.failure().hint.as_ref().unwrap().split(' ').find_map(|word| word.parse().ok()).unwrap();
+    assert!((50..=60).contains(&wait), "{:?}", came.failure().hint);
+    assert!(world.on_engine("fifth").await.is_empty());
     world.end().await;
 }
 

@@ -1,10 +1,17 @@
 //! The whole life of a container plugin: built once, started at first use, warm, more under load, none when idle, none left behind.
 
-use std::{collections::HashSet, fs, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fs,
+    io::{Read as _, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use executor_api::{Executor as _, FailureKind, Frame};
 use futures::future::join_all;
 use libtest_mimic::Trial;
+use manifest_schema::Permission;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +28,9 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
         trial(site, "scales_under_load_and_back", scales_under_load_and_back),
         trial(site, "ends_when_idle", ends_when_idle),
         trial(site, "tcp_without_a_network", tcp_without_a_network),
+        trial(site, "a_port_is_published_with_a_network_alone", a_port_is_published_with_a_network_alone),
         trial(site, "two_hosts_on_one_engine", two_hosts_on_one_engine),
+        trial(site, "what_a_home_that_is_gone_left_is_cleared_by_word", what_a_home_that_is_gone_left_is_cleared_by_word),
         trial(site, "metrics_bear_the_plugins_label", metrics_bear_the_plugins_label),
         trial(site, "cancelled", cancelled),
     ]
@@ -74,7 +83,7 @@ async fn whole_life(site: Site) {
     let folder = Arc::clone(&world.folder);
     world.executor.shutdown().await;
     assert!(world.on_engine("life").await.is_empty());
-    world.executor.prune(&[]).await.unwrap();
+    world.executor.prune(&[], false).await.unwrap();
     drop(world);
     let left: Vec<_> = fs::read_dir(folder.path().join("containers")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -103,15 +112,16 @@ async fn a_change_is_built_and_no_change_is_not(site: Site) {
     world.executor.retire("built").await;
     mark(&subject);
     assert!(lines(&world.call(&subject, "echo", json!({})).await) > 0);
-    let pruned = world.executor.prune(std::slice::from_ref(&subject.plugin)).await.unwrap();
+    let pruned = world.executor.prune(std::slice::from_ref(&subject.plugin), false).await.unwrap();
     assert_eq!(pruned.images, 1, "the one that is not built of these files any more");
     world.executor.retire("built").await;
-    assert_eq!(world.executor.prune(&[]).await.unwrap().images, 1, "and the other one");
+    assert_eq!(world.executor.prune(&[], false).await.unwrap().images, 1, "and the other one");
     world.end().await;
 }
 
 async fn scales_under_load_and_back(site: Site) {
-    let world = World::with(site, |settings| settings.idle = Duration::from_secs(600));
+    let world =
+        World::with(site, |settings| (settings.idle, settings.sweep) = (Duration::from_secs(600), Duration::from_secs(3)));
     let subject = world.plugin("herd", "  scale: {min: 0, max: 3}\n", "resource_limits: {max_concurrent_requests: 3}\n");
     world.call(&subject, "echo", json!({})).await.value();
     assert_eq!(world.state(&subject).ready, 1, "one call needs one");
@@ -128,6 +138,9 @@ async fn scales_under_load_and_back(site: Site) {
     let calls = (0..3).map(|_| world.call(&subject, "sleep", json!({"seconds": 0.5})));
     let spread: HashSet<String> = join_all(calls).await.iter().map(|came| came.value()["host"].to_string()).collect();
     assert_eq!(spread.len(), 3, "the least loaded one serves");
+    until("it lets two go", || async { world.state(&subject).ready == 1 && world.on_engine("herd").await.len() == 1 }).await;
+    let came = world.call(&subject, "echo", json!({})).await.value();
+    assert!(came["calls"].as_u64().unwrap() > 1, "the one that is left goes on: {came}");
     world.end().await;
 }
 
@@ -152,6 +165,35 @@ async fn tcp_without_a_network(site: Site) {
     world.end().await;
 }
 
+/// Whether something speaks the contract at a port of this machine's loopback.
+fn answers_at(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: plugin\r\n\r\n")?;
+        let mut answer = [0; 512];
+        let count = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
+    };
+    ask().is_ok_and(|answer| answer.contains("healthy"))
+}
+
+async fn a_port_is_published_with_a_network_alone(site: Site) {
+    let world = World::new(site);
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (denied_port, granted_port) = (free(), free());
+    let container = |port: u16| format!("  environment: {{MODE: tcp}}\n  ports: [{{container: 9090, host: {port}}}]\n");
+    let denied = world.plugin("unpublished", &container(denied_port), "");
+    world.call(&denied, "echo", json!({})).await.value();
+    assert!(!answers_at(denied_port), "a port without the grant");
+    let granted = world.plugin("published", &container(granted_port), "permissions: [network_access]\n");
+    world.call(&granted.grant(Permission::NetworkAccess, None), "echo", json!({})).await.value();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || sender.send(answers_at(granted_port)));
+    assert!(receiver.await.unwrap(), "it is published with the grant");
+    world.end().await;
+}
+
 async fn two_hosts_on_one_engine(site: Site) {
     let one = World::new(site.clone());
     let two = World::beside(site.clone(), Arc::clone(&one.folder), |_| {});
@@ -167,12 +209,32 @@ async fn two_hosts_on_one_engine(site: Site) {
     assert_eq!(hosts.len(), 3);
     // A host that ends, and one that prunes, leave the others' alone.
     one.executor.shutdown().await;
-    assert_eq!(two.executor.prune(&[]).await.unwrap().containers, 0);
+    assert_eq!(two.executor.prune(&[], false).await.unwrap().containers, 0);
     for (world, subject) in [(&two, &subject), (&elsewhere, &theirs)] {
         assert_eq!(world.call(subject, "echo", json!({})).await.value()["calls"], json!(2));
     }
     assert_eq!(two.executor.containers(false).await.unwrap().len(), 1);
+    // Nor does one that asks for all homes, as long as they live.
+    two.executor.prune(&[], true).await.unwrap();
+    assert_eq!(elsewhere.call(&theirs, "echo", json!({})).await.value()["calls"], json!(3));
     two.end().await;
+    elsewhere.end().await;
+}
+
+async fn what_a_home_that_is_gone_left_is_cleared_by_word(site: Site) {
+    let gone = World::new(site.clone());
+    let subject = gone.plugin("homeless", "  volumes: [{name: cache, path: /cache}]\n", "");
+    gone.call(&subject, "echo", json!({})).await.value();
+    // As when the host was killed and its home deleted: nobody holds the lock, and nobody can look it up.
+    fs::remove_dir_all(gone.folder.path().join("containers")).unwrap();
+    let World { site, executor, .. } = gone;
+    let elsewhere = World::new(site);
+    assert_eq!(elsewhere.executor.prune(&[], false).await.unwrap().containers, 0);
+    assert_eq!(elsewhere.on_engine("homeless").await.len(), 1, "another home's is left alone");
+    let pruned = elsewhere.executor.prune(&[], true).await.unwrap();
+    assert!(pruned.containers >= 1 && pruned.volumes >= 1, "{pruned:?}");
+    assert!(elsewhere.on_engine("homeless").await.is_empty());
+    executor.shutdown().await;
     elsewhere.end().await;
 }
 

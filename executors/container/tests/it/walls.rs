@@ -2,10 +2,17 @@
 
 use std::fs;
 
+use bollard::{
+    models::{ContainerCreateBody, HostConfig},
+    query_parameters::{
+        CreateContainerOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
+    },
+};
 use executor_api::FailureKind;
+use futures::StreamExt as _;
 use libtest_mimic::Trial;
 use manifest_schema::Permission;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     trial,
@@ -58,16 +65,19 @@ async fn privileges(site: Site) {
     let came = world.python(&subject, code).await;
     assert_eq!(came["result"], json!([65534, 65534, "0000000000000000", "0000000000000000", "1", "2"]), "{came}");
     for (code, why) in [
-        ("import os\nos.setuid(0)", "no other user"),
+        ("import os\nos.setuid(1000)", "no other user"),
         ("import os\nos.chroot('/tmp')", "no chroot"),
         ("import socket\nsocket.socket(socket.AF_PACKET, socket.SOCK_RAW)", "no raw sockets"),
         ("import os\nos.mknod('/tmp/d', 0o20666, os.makedev(1, 3))", "no devices"),
         ("open('/proc/sys/kernel/hostname', 'w').write('x')", "no kernel settings"),
-        ("open('/proc/sysrq-trigger', 'w').write('h')", "no sysrq"),
+        ("import os\nos.nice(-1)", "no higher priority"),
     ] {
         let came = world.python(&subject, code).await;
         assert!(came["errno"].is_number() || came["raised"] == json!("PermissionError"), "{why}: {came}");
+        assert_eq!(unwalled(&world.site, code).await, json!(null), "the control of: {why}");
     }
+    let came = world.python(&subject, "open('/proc/sysrq-trigger', 'w').write('h')").await;
+    assert!(came["errno"].is_number(), "no sysrq: {came}");
     let came = world
         .python(&subject, "import os\nresult = open('/proc/1/comm').read().strip() != 'python3' and os.getppid() >= 1")
         .await;
@@ -75,14 +85,47 @@ async fn privileges(site: Site) {
     world.end().await;
 }
 
+/// The same acts in a container of the engine's own making, as root with every capability: they work there, so it is the walls that forbid them.
+async fn unwalled(site: &Site, code: &str) -> Value {
+    let docker = site.docker().negotiate_version().await.unwrap();
+    let whole = format!(
+        "import json\nresult = None\ntry:\n{}\n    print('OUTCOME', json.dumps(result))\nexcept OSError as e:\n    print('OUTCOME', json.dumps([type(e).__name__, e.errno]))",
+        indented(code)
+    );
+    let body = ContainerCreateBody {
+        image: Some(BASE.to_owned()),
+        cmd: Some(["/usr/bin/python3", "-c", &whole].map(str::to_owned).to_vec()),
+        host_config: Some(HostConfig { privileged: Some(true), network_mode: Some("none".to_owned()), ..Default::default() }),
+        ..Default::default()
+    };
+    let id = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap().id;
+    docker.start_container(&id, None::<StartContainerOptions>).await.unwrap();
+    drop(docker.wait_container(&id, None::<WaitContainerOptions>).next().await);
+    let mut said = String::new();
+    let mut lines = docker.logs(&id, Some(LogsOptions { stdout: true, stderr: true, ..Default::default() }));
+    while let Some(Ok(line)) = lines.next().await {
+        said.push_str(&String::from_utf8_lossy(line.as_ref()));
+    }
+    docker.remove_container(&id, Some(RemoveContainerOptions { force: true, ..Default::default() })).await.unwrap();
+    let outcome = said.lines().find_map(|line| line.strip_prefix("OUTCOME ")).unwrap_or_else(|| panic!("{said}"));
+    serde_json::from_str(outcome).unwrap()
+}
+
+fn indented(code: &str) -> String {
+    code.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Forks until it may not, or three hundred times; its children wait for its end.
+const FORKS: &str = "import os, time\nn = 0\nresult = None\ntry:\n    while n < 300:\n        if os.fork() == 0:\n            time.sleep(3)\n            os._exit(0)\n        n += 1\n\
+                     except OSError as e:\n    result = [n, e.errno]\nresult = result or [n, 0]";
+
 async fn processes(site: Site) {
     let world = World::new(site);
     let subject = world.plugin("bomb", "", "");
-    let code = "import os, time\nn = 0\ntry:\n    while n < 2000:\n        if os.fork() == 0:\n            time.sleep(3)\n            os._exit(0)\n        n += 1\n\
-                except OSError as e:\n    result = [n, e.errno]";
-    let came = world.python(&subject, code).await;
+    let came = world.python(&subject, FORKS).await;
     let (count, errno) = (came["result"][0].as_u64().unwrap(), came["result"][1].as_u64().unwrap());
     assert!((100..256).contains(&count) && errno == 11, "{came}");
+    assert_eq!(unwalled(&world.site, FORKS).await, json!([300, 0]), "the control");
     world.end().await;
 }
 
@@ -100,10 +143,22 @@ async fn memory(site: Site) {
 
 async fn cpu(site: Site) {
     let world = World::new(site);
-    let code = "import time\nw = time.monotonic()\nc = time.process_time()\nwhile time.monotonic() - w < 1.5:\n    pass\nresult = (time.process_time() - c) / 1.5";
+    // CPU that three processes get in two seconds, in cores.
+    let code = "import os, time\nend = time.monotonic() + 2\npids = []\nfor _ in range(3):\n    pid = os.fork()\n    if pid == 0:\n        while time.monotonic() < end:\n            pass\n        os._exit(0)\n    pids.append(pid)\n\
+                used = 0\nfor pid in pids:\n    usage = os.wait4(pid, 0)[2]\n    used += usage.ru_utime + usage.ru_stime\nresult = used / 2";
     let slow = world.plugin("slow", "  resources: {cpu: \"0.25\"}\n", "");
+    let fast = world.plugin("fast", "  resources: {cpu: \"2\"}\n", "");
     let share = world.python(&slow, code).await["result"].as_f64().unwrap();
-    assert!(share < 0.4, "a quarter of a core: {share}");
+    assert!(share < 0.35, "a quarter of a core, however many processes: {share}");
+    // Other work may take most of the machine: the control gets more, by its limit alone.
+    let mut free = 0.0_f64;
+    for _ in 0..5 {
+        free = free.max(world.python(&fast, code).await["result"].as_f64().unwrap());
+        if free > 0.5 {
+            break;
+        }
+    }
+    assert!(free > 0.5, "the control: {free}");
     world.end().await;
 }
 
@@ -141,6 +196,10 @@ async fn volumes(site: Site) {
     assert_eq!(came["result"], json!("kept"), "{came}");
     assert_eq!(world.python(&subject, "open('/cache/b', 'wb').write(b'x' * (5 << 20))").await["errno"], json!(28), "sized");
     assert_eq!(world.python(&subject, "open('/fixed/a', 'w')").await["errno"], json!(30), "read-only");
+    let code = "import os, subprocess\nos.unlink('/cache/b')\nopen('/cache/p', 'w').write('#!/usr/bin/python3\\n')\nos.chmod('/cache/p', 0o755)\n\
+                subprocess.run(['/usr/bin/python3', '/cache/p'], check=True)\nsubprocess.run(['/cache/p'])";
+    let came = world.python(&subject, code).await;
+    assert_eq!(came["errno"], json!(13), "nothing that is written there runs: {came}");
     world.end().await;
 }
 

@@ -27,12 +27,18 @@ pub(crate) const BASE: &str = "localhost/pegboard-base/python:1";
 pub(crate) struct Site {
     pub(crate) name: String,
     pub(crate) socket: PathBuf,
+    /// `127.0.0.1:PORT` of a registry that the engine reaches.
+    registry: Option<String>,
 }
 
 impl Site {
-    pub(crate) fn parse(word: &str) -> Self {
+    pub(crate) fn parse(word: &str, registry: Option<String>) -> Self {
         let (name, socket) = word.split_once('=').expect("name=unix:///path");
-        Self { name: name.to_owned(), socket: socket.trim_start_matches("unix://").into() }
+        Self { name: name.to_owned(), socket: socket.trim_start_matches("unix://").into(), registry }
+    }
+
+    pub(crate) fn registry(&self) -> &str {
+        self.registry.as_deref().expect("registry=http://127.0.0.1:PORT in PEGBOARD_TEST_ENGINES")
     }
 
     pub(crate) fn docker(&self) -> Docker {
