@@ -47,11 +47,13 @@ async fn pushed_and_pulled_by_its_digest(site: Site) {
     let registry = world.site.registry().to_owned();
     let team = format!("pegboard/{}", world.site.name);
     let name = format!("{registry}/{team}");
+    // By its identity, with all of its names: an engine may find an image by its digest under another name.
     let forget = |image: String| {
         let docker = docker.clone();
         async move {
+            let id = docker.inspect_image(&image).await.unwrap().id.unwrap();
             let options = RemoveImageOptions { force: true, ..Default::default() };
-            drop(docker.remove_image(&image, Some(options), None).await);
+            docker.remove_image(&id, Some(options), None).await.unwrap();
             assert!(docker.inspect_image(&image).await.is_err(), "{image} is still there");
         }
     };
