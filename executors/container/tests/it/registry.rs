@@ -45,7 +45,7 @@ async fn pushed_and_pulled_by_its_digest(site: Site) {
     let world = World::new(site);
     let docker = world.site.docker().negotiate_version().await.unwrap();
     let registry = world.site.registry().to_owned();
-    let team = format!("pegboard/{}", world.site.name);
+    let team = format!("pegboard/{}-{}", world.site.name, std::process::id());
     let name = format!("{registry}/{team}");
     // By its identity, with all of its names: an engine may find an image by its digest under another name.
     let forget = |image: String| {
@@ -83,6 +83,7 @@ async fn pushed_and_pulled_by_its_digest(site: Site) {
     world.executor.retire("pinned").await;
     forget(format!("{name}@{first}")).await;
     world.call(&pinned, "echo", json!({})).await.value();
+    forget(called).await;
 
     // A digest that nothing has is no image, whatever else goes by that name.
     let none = format!("sha256:{}", "0".repeat(64));
