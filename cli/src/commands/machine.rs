@@ -159,7 +159,9 @@ pub(crate) fn engine() -> Engine {
     match looked {
         Ok(Ok(facts)) => Engine::Ready(facts),
         Ok(Err(EngineError::None { .. })) => Engine::None,
-        Ok(Err(error @ EngineError::Unusable { .. })) => Engine::Unusable { problem: error.to_string() },
+        Ok(Err(error @ (EngineError::Unusable { .. } | EngineError::Forbidden { .. }))) => {
+            Engine::Unusable { problem: error.to_string() }
+        }
         Err(failure) => Engine::Unusable { problem: failure.message },
     }
 }
