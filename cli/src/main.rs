@@ -12,6 +12,7 @@ mod eval;
 mod exit;
 mod failure;
 mod foreign;
+mod help;
 mod imports;
 mod installs;
 mod models;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     }
     match Cli::try_parse() {
         Ok(cli) => finish(&cli),
-        Err(error) => refused(&error).into(),
+        Err(error) => refused(&help::grouped(error)).into(),
     }
 }
 

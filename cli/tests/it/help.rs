@@ -99,14 +99,16 @@ fn every_command_shows_an_example() {
 fn the_list_above_is_every_command() {
     let home = Home::new();
     let help = home.run(&["-h"]).ends(0).stdout;
-    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let listed: Vec<&str> = commands
+    let commands = help.split("Usage:").nth(1).unwrap().split("Options:").next().unwrap();
+    let mut listed: Vec<&str> = commands
         .lines()
         .filter_map(|line| line.split_whitespace().next().filter(|_| line.starts_with("  ")))
         .filter(|word| *word != "help")
         .collect();
-    let known: Vec<&str> =
+    let mut known: Vec<&str> =
         COMMANDS.iter().filter_map(|command| command.first().copied().filter(|_| command.len() == 1)).collect();
+    listed.sort_unstable();
+    known.sort_unstable();
     assert_eq!(listed, known);
 }
 
