@@ -30,10 +30,8 @@ fn package(home: &Home, version: &str) -> Result<PathBuf> {
              {{seconds: {{type: number}}}}}}\n"
         ),
     )?;
-    let code = format!(
-        "import time\n\n\nclass Which:\n    def _run(self, seconds=0):\n        time.sleep(seconds)\n        import other\n        \
-         return {{'version': other.VERSION}}\n"
-    );
+    let code = "import time\n\n\nclass Which:\n    def _run(self, seconds=0):\n        time.sleep(seconds)\n        import other\n        return \
+                {'version': other.VERSION}\n";
     fs::write(folder.join("main.py"), code)?;
     fs::write(folder.join("other.py"), format!("VERSION = '{version}'\n"))?;
     let package = folder.with_extension("zip");
