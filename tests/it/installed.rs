@@ -1,4 +1,4 @@
-//! Installed plugins and a server that runs meanwhile: it follows within a second, and calls that run end as they began.
+//! Installed plugins and a server that runs meanwhile: it follows within a second.
 
 use std::fs;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ fn version(client: &mut Connection) -> Result<String> {
 }
 
 #[test]
-fn a_running_server_follows_and_running_calls_end_as_they_began() -> Result<()> {
+fn a_running_server_follows_within_a_second() -> Result<()> {
     let home = Home::with(&[])?;
     let (one, two) = (package(&home, "1.0.0")?, package(&home, "2.0.0")?);
     let (server, mut client) = Server::stdio(&home, &[])?;
@@ -72,17 +72,11 @@ fn a_running_server_follows_and_running_calls_end_as_they_began() -> Result<()> 
     ensure!(took < WITHIN, "an install took {took:?}; {}", server.log_end());
     assert_eq!(version(&mut client)?, "1.0.0");
 
-    // A call that runs through the update, and imports a file of its release after it.
-    let slow = client.start("tools/call", &json!({"name": TOOL, "arguments": {"seconds": 3}}))?;
-    let busy = Instant::now();
     done(&home.run(&["install", &two.display().to_string(), "--yes", "--allow", "tools"])?)?;
     let updated = Instant::now();
     let took = told(&mut client, true, updated)?;
     ensure!(took < WITHIN, "an update took {took:?}; {}", server.log_end());
     assert_eq!(version(&mut client)?, "2.0.0", "{}", server.log_end());
-    ensure!(busy.elapsed() < Duration::from_secs(3), "the slow call is over already: it showed nothing");
-    let answer = client.answer(slow)?;
-    assert_eq!(answer["result"]["structuredContent"]["version"], "1.0.0", "{answer}; {}", server.log_end());
 
     done(&home.run(&["rollback", "held"])?)?;
     told(&mut client, true, Instant::now())?;
