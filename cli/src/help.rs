@@ -8,9 +8,10 @@ use crate::args::Cli;
 /// The groups in reading order. Each visible command is in exactly one of them.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Use tools", &["serve", "engine", "client-config", "list", "info", "search", "call"]),
-    ("Get plugins", &["add", "approve", "remove", "import", "import-config"]),
+    ("Get plugins", &["install", "update", "add", "approve", "remove", "import", "import-config"]),
+    ("Look after what is installed", &["rollback", "uninstall", "activate", "deactivate", "pin", "history", "sync", "store"]),
     ("Allow", &["grant", "revoke", "grants", "secret", "config", "token"]),
-    ("Write plugins", &["init", "validate", "schema", "package", "sign", "keygen"]),
+    ("Write plugins", &["init", "dev", "test", "validate", "schema", "package", "sign", "keygen", "publish"]),
     ("Trust", &["verify", "trust"]),
     ("Look after", &["doctor", "container", "models", "learn", "eval", "completions", "help"]),
 ];
