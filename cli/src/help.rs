@@ -62,7 +62,8 @@ mod tests {
     fn each_command_is_in_one_group() {
         let mut command = command();
         command.build();
-        let shown: BTreeSet<&str> = command.get_subcommands().filter(|one| !one.is_hide_set()).map(clap::Command::get_name).collect();
+        let shown: BTreeSet<&str> =
+            command.get_subcommands().filter(|one| !one.is_hide_set()).map(clap::Command::get_name).collect();
         let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), shown);
         assert_eq!(grouped.len(), shown.len(), "one is in two groups");
