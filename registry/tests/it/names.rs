@@ -65,7 +65,8 @@ fn the_same_name_is_no_look_alike() {
 #[test]
 fn of_two_that_look_alike_the_better_standing_stays_whatever_the_order() {
     use Standing::{FirstParty, Installed, Named};
-    let cases: [(&[(&str, Standing)], &[&str]); 6] = [
+    type Case = (&'static [(&'static str, Standing)], &'static [&'static str]);
+    let cases: [Case; 6] = [
         (&[("tab1es", Named), ("tables", FirstParty)], &["tab1es"]),
         (&[("mail", Installed), ("mai1", Named)], &["mail"]),
         (&[("mai1", Installed), ("mail", Installed)], &["mai1"]),
