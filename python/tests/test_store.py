@@ -21,15 +21,6 @@ mcps:
 """
 
 
-@pytest.fixture(autouse=True)
-def _installing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """A program without a store is held to saying so; one that has it, to the tests."""
-    if _engine.run(["install", "--json"])[1]["error"]["message"].startswith("unrecognized"):
-        with Toolbox(plugins=tmp_path, home=tmp_path / "home", bundled=False) as box, pytest.raises(pegboard.UnsupportedError):
-            box.install("./anything")
-        request.applymarker(pytest.mark.xfail(reason="this program has no `install`", strict=False))
-
-
 @pytest.fixture
 def visitor(tmp_path: Path) -> Path:
     folder = tmp_path / "visitor"

@@ -389,16 +389,17 @@ fn listed(catalog: &Catalog) -> Vec<&[u8]> {
     catalog.tools.iter().map(|tool| &*tool.json).collect()
 }
 
-/// Ends the processes of plugins that changed, went away, or may now do something else.
+/// Ends the processes of plugins that changed or went away, when their last call is over; at once where a plugin may now do something else, so
+/// that nothing runs on with what was taken back.
 fn retire(host: &Arc<Host>, old: &Catalog, new: &Catalog) {
-    for before in &old.plugins {
-        let unchanged = new
-            .plugin(before.name())
-            .is_some_and(|after| after.plugin.content == before.plugin.content && after.allowed == before.allowed);
-        if before.allowed.is_some() && !unchanged {
-            let (executor, name) = (host.executor(before.plugin.manifest.runtime).clone(), before.name().to_owned());
-            tokio::spawn(async move { executor.retire(&name).await });
+    for before in old.plugins.iter().filter(|before| before.allowed.is_some()) {
+        let after = new.plugin(before.name());
+        let same_powers = after.is_none_or(|after| after.allowed == before.allowed);
+        if same_powers && after.is_some_and(|after| after.plugin.content == before.plugin.content) {
+            continue;
         }
+        let (executor, name) = (host.executor(before.plugin.manifest.runtime).clone(), before.name().to_owned());
+        tokio::spawn(async move { if same_powers { executor.finish(&name).await } else { executor.retire(&name).await } });
     }
 }
 

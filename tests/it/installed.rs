@@ -13,6 +13,8 @@ use serde_json::json;
 const TOOL: &str = "held__which";
 /// What the product promises.
 const WITHIN: Duration = Duration::from_secs(1);
+/// A call that runs through an update.
+const LONG: Duration = Duration::from_secs(10);
 
 fn is_listed(client: &mut Connection) -> Result<bool> {
     let tools = client.request("tools/list", &json!({}))?["result"]["tools"].clone();
@@ -72,11 +74,19 @@ fn a_running_server_follows_within_a_second() -> Result<()> {
     ensure!(took < WITHIN, "an install took {took:?}; {}", server.log_end());
     assert_eq!(version(&mut client)?, "1.0.0");
 
+    let running = client.start("tools/call", &json!({"name": TOOL, "arguments": {"seconds": LONG.as_secs()}}))?;
+    let began = Instant::now();
     done(&home.run(&["install", &two.display().to_string(), "--yes", "--allow", "tools"])?)?;
     let updated = Instant::now();
     let took = told(&mut client, true, updated)?;
     ensure!(took < WITHIN, "an update took {took:?}; {}", server.log_end());
     assert_eq!(version(&mut client)?, "2.0.0", "{}", server.log_end());
+    ensure!(began.elapsed() < LONG, "the machine is too slow to tell: the call was over before the update was");
+    let finished = client.answer(running)?;
+    assert_eq!(
+        finished["result"]["structuredContent"]["version"], "1.0.0",
+        "what runs finishes on what it began with: {finished}"
+    );
 
     done(&home.run(&["rollback", "held"])?)?;
     told(&mut client, true, Instant::now())?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{asking, packages};
 use crate::{
+    bundled,
     exit::Exit,
     failure::{Failure, Outcome},
     installs::{
@@ -185,7 +186,9 @@ pub(crate) fn apply(
         None => installs::lockfile(&settings.places)?,
     };
     let installed = before.get(name.as_str());
-    registry::names::judge(name.as_str(), before.entries().map(|entry| entry.name.as_str()))
+    let bundled = bundled::names();
+    let others = before.entries().map(|entry| entry.name.as_str()).chain(bundled.iter().map(String::as_str));
+    registry::names::judge(name.as_str(), others)
         .map_err(|error| installs::invalid("plugin.name_refused", format!("nothing was installed: {error}")))?;
     let store = installs::store(&settings.places);
     let lacking = needs::lacking(vouched.bundle().manifest(), &needs::installed(&store, &before));

@@ -17,6 +17,9 @@ use crate::{
 
 /// Hex digits of each half of a name: far from any accident, and the path stays under the 108 bytes of a socket's.
 const DIGITS: usize = 12;
+/// Bytes that a runtime folder's path may have, so that a socket's stays under 108: with our folder, the longest name, and what that ends in
+/// until it is renamed.
+const MAX_RUNTIME_FOLDER: usize = 107 - "/pegboard/".len() - (2 * DIGITS + "-.sock".len()) - ".0123456789abcdef".len();
 
 /// What an engine serves: everything that makes it another one.
 #[derive(Debug, Clone)]
@@ -151,11 +154,14 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     hash.finalize().iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The user's runtime folder; where there is none, a folder of the user's under the system's temporary one.
+/// The user's runtime folder; where there is none, or its path is too long for a socket's, a folder of the user's under the system's temporary one.
 fn runtime_folder() -> Outcome<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let given = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    let is_ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user);
+    let is_ours = |path: &PathBuf| {
+        path.as_os_str().len() <= MAX_RUNTIME_FOLDER
+            && fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
+    };
     let folder = given
         .or_else(|| Some(PathBuf::from(format!("/run/user/{user}"))))
         .filter(is_ours)

@@ -252,3 +252,14 @@ fn an_owned_engine_dies_with_its_owner() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(&socket).exists());
 }
+
+#[test]
+fn a_runtime_folder_that_is_too_deep_for_a_socket_is_not_used() {
+    let board = Board::new();
+    let deep = board.0.path().join("a".repeat(80));
+    std::fs::create_dir_all(&deep).unwrap();
+    let started = board.0.run(&["engine", "start", "--json"]).env("XDG_RUNTIME_DIR", deep.to_str().unwrap()).ends(0);
+    let socket = started.json()["socket"].as_str().unwrap().to_owned();
+    assert!(!socket.starts_with(deep.to_str().unwrap()) && socket.len() < 108, "{socket}");
+    board.0.run(&["engine", "stop"]).env("XDG_RUNTIME_DIR", deep.to_str().unwrap()).ends(0);
+}

@@ -465,11 +465,12 @@ fn what_a_plugin_needs_comes_along_and_does_not_go_before_it() {
     life.ok(&["uninstall", "upper"]);
     life.ok(&["uninstall", "middle"]);
     life.ok(&["uninstall", "ground"]);
-    // Names that the eye takes for another's, and names that are nobody's.
+    // Names that the eye takes for an installed or a first-party plugin's, and names that are nobody's.
     life.ok(&["install", "ground", "--index", &shelf, "--yes"]);
     publish("gr0und", "1.0.0", "");
+    publish("tab1es", "1.0.0", "");
     publish("pegboard-core", "1.0.0", "");
-    for name in ["gr0und", "pegboard-core"] {
+    for name in ["gr0und", "tab1es", "pegboard-core"] {
         life.refused(&["install", name, "--index", &shelf, "--yes"], 3, "plugin.name_refused");
     }
 }

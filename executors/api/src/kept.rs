@@ -92,6 +92,11 @@ impl Drop for InUse<'_> {
     }
 }
 
+/// The longest that a plugin's last calls are waited for: no call has more time (`max_execution_time`), and what hangs beyond it is ended.
+const LONGEST_FINISH: Duration = Duration::from_secs(3_600);
+/// How often one looks whether they are over.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct KeepLimits {
@@ -106,6 +111,8 @@ pub struct KeepLimits {
 /// The plugins of one executor.
 pub struct KeptPlugins<K> {
     known: Mutex<HashMap<String, Arc<K>>>,
+    /// What nobody finds any more and whose last calls still run.
+    finishing: Mutex<Vec<Arc<K>>>,
     limits: KeepLimits,
     sweeping: AtomicBool,
     stopping: CancellationToken,
@@ -121,12 +128,12 @@ impl<K: Kept> KeptPlugins<K> {
     /// Nothing yet.
     #[must_use]
     pub fn new(limits: KeepLimits) -> Arc<Self> {
-        let (known, sweeping) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { known, limits, sweeping, stopping: CancellationToken::new() })
+        let (known, finishing, sweeping) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { known, finishing, limits, sweeping, stopping: CancellationToken::new() })
     }
 
-    /// What is kept for exactly this plugin with exactly these powers, made if need be; what was kept for anything else under its name is
-    /// ended first, so that nothing runs on that was changed or taken back.
+    /// What is kept for exactly this plugin with exactly these powers, made if need be. What was kept with other powers under its name is ended
+    /// first, so that nothing runs on with what was taken back; what only holds other content finishes its calls.
     pub async fn get(self: &Arc<Self>, plugin: &Arc<Plugin>, allowed: &Arc<Allowed>, make: impl FnOnce() -> K) -> Arc<K> {
         self.sweep();
         let name = plugin.manifest.name.as_str();
@@ -141,8 +148,10 @@ impl<K: Kept> KeptPlugins<K> {
                 }
             }
         };
-        if let Some(old) = old {
-            old.stop().await;
+        match old {
+            Some(old) if old.allowed() == allowed => self.let_finish(old),
+            Some(old) => old.stop().await,
+            None => {}
         }
         self.make_room(name).await;
         current
@@ -154,14 +163,42 @@ impl<K: Kept> KeptPlugins<K> {
         self.known().values().cloned().collect()
     }
 
-    /// Ends and forgets what is kept for a plugin.
+    /// Ends and forgets what is kept for a plugin, its last calls included.
     pub fn retire(&self, plugin: &str) -> BoxFuture<'static, ()> {
-        let old = self.known().remove(plugin);
+        let mut all: Vec<Arc<K>> = self.known().remove(plugin).into_iter().collect();
+        all.extend(self.finishing().iter().filter(|kept| kept.plugin().manifest.name.as_str() == plugin).cloned());
         Box::pin(async move {
-            if let Some(old) = old {
-                old.stop().await;
-            }
+            join_all(all.iter().map(|kept| kept.stop())).await;
         })
+    }
+
+    /// Forgets what is kept for a plugin, and ends it when its last call is over.
+    pub fn finish(self: &Arc<Self>, plugin: &str) -> BoxFuture<'static, ()> {
+        let old = self.known().remove(plugin);
+        if let Some(old) = old {
+            self.let_finish(old);
+        }
+        Box::pin(std::future::ready(()))
+    }
+
+    fn let_finish(self: &Arc<Self>, old: Arc<K>) {
+        self.finishing().push(Arc::clone(&old));
+        let (owner, stopping) = (Arc::downgrade(self), self.stopping.clone());
+        drop(tokio::spawn(async move {
+            let over = async {
+                while old.idle().is_zero() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            tokio::select! {
+                _ = tokio::time::timeout(LONGEST_FINISH, over) => {}
+                () = stopping.cancelled() => {}
+            }
+            old.stop().await;
+            if let Some(owner) = owner.upgrade() {
+                owner.finishing().retain(|kept| !Arc::ptr_eq(kept, &old));
+            }
+        }));
     }
 
     /// What runs now.
@@ -173,12 +210,17 @@ impl<K: Kept> KeptPlugins<K> {
     /// Ends everything, for good.
     pub async fn shutdown(&self) {
         self.stopping.cancel();
-        let all: Vec<Arc<K>> = self.known().drain().map(|(_, kept)| kept).collect();
+        let mut all: Vec<Arc<K>> = self.known().drain().map(|(_, kept)| kept).collect();
+        all.append(&mut self.finishing());
         join_all(all.iter().map(|kept| kept.stop())).await;
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<K>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finishing(&self) -> MutexGuard<'_, Vec<Arc<K>>> {
+        self.finishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn make_room(&self, newcomer: &str) {
@@ -221,5 +263,121 @@ impl<K: Kept> KeptPlugins<K> {
                 }
             }
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use manifest_schema::{Digest, Level};
+    use policy::Source;
+
+    use super::*;
+
+    struct Fake {
+        plugin: Arc<Plugin>,
+        allowed: Arc<Allowed>,
+        busy: Busy,
+        stopped: AtomicBool,
+    }
+
+    impl Kept for Fake {
+        fn plugin(&self) -> &Arc<Plugin> {
+            &self.plugin
+        }
+
+        fn allowed(&self) -> &Arc<Allowed> {
+            &self.allowed
+        }
+
+        fn is_warm(&self) -> bool {
+            !self.stopped()
+        }
+
+        fn idle(&self) -> Duration {
+            self.busy.idle()
+        }
+
+        fn stop(&self) -> BoxFuture<'_, ()> {
+            self.stopped.store(true, Ordering::Release);
+            Box::pin(std::future::ready(()))
+        }
+
+        fn state(&self) -> PluginState {
+            unreachable!("nobody asks here")
+        }
+    }
+
+    impl Fake {
+        fn stopped(&self) -> bool {
+            self.stopped.load(Ordering::Acquire)
+        }
+    }
+
+    fn plugin(content: &str) -> Arc<Plugin> {
+        let text = "name: one\nversion: 1.0.0\ndescription: A plugin of the tests\nmcps:\n  - {name: tool, description: Does it, class_name: T, args_schema: {type: object}}\n";
+        let manifest = manifest_schema::parse("plugin.yaml", text).unwrap();
+        Arc::new(Plugin { manifest, root: "/one".into(), source: Source::Store, content: Digest::of([content.as_bytes()]) })
+    }
+
+    fn plugins() -> Arc<KeptPlugins<Fake>> {
+        KeptPlugins::new(KeepLimits { warm: 4, idle: Duration::from_secs(60), sweep: Duration::from_secs(60) })
+    }
+
+    async fn get(plugins: &Arc<KeptPlugins<Fake>>, content: &str, allowed: &Arc<Allowed>) -> Arc<Fake> {
+        let plugin = plugin(content);
+        let make = || Fake {
+            plugin: Arc::clone(&plugin),
+            allowed: Arc::clone(allowed),
+            busy: Busy::default(),
+            stopped: AtomicBool::new(false),
+        };
+        plugins.get(&plugin, allowed, make).await
+    }
+
+    async fn until_stopped(fake: &Fake) {
+        let stopped = async {
+            while !fake.stopped() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), stopped).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn other_content_lets_calls_finish_and_other_powers_do_not() {
+        let (plugins, powers) = (plugins(), Arc::new(Allowed::default()));
+        let old = get(&plugins, "1", &powers).await;
+        let call = old.busy.begin();
+        let new = get(&plugins, "2", &powers).await;
+        assert!(!Arc::ptr_eq(&old, &new));
+        tokio::time::sleep(3 * LOOK).await;
+        assert!(!old.stopped(), "its call runs");
+        drop(call);
+        until_stopped(&old).await;
+        assert!(!new.stopped());
+
+        let _call = new.busy.begin();
+        let fewer = Arc::new(Allowed { least_level: Some(Level::L2), ..Allowed::default() });
+        get(&plugins, "2", &fewer).await;
+        assert!(new.stopped(), "nothing runs on with powers that were taken back");
+    }
+
+    #[tokio::test]
+    async fn what_finishes_is_ended_by_a_retirement_and_by_the_end_of_all() {
+        let (plugins, powers) = (plugins(), Arc::new(Allowed::default()));
+        let old = get(&plugins, "1", &powers).await;
+        let _call = old.busy.begin();
+        plugins.finish("one").await;
+        assert!(!old.stopped() && plugins.all().is_empty());
+        plugins.retire("other").await;
+        assert!(!old.stopped());
+        plugins.retire("one").await;
+        assert!(old.stopped());
+
+        let last = get(&plugins, "3", &powers).await;
+        let _call = last.busy.begin();
+        plugins.finish("one").await;
+        plugins.shutdown().await;
+        assert!(last.stopped());
     }
 }

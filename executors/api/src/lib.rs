@@ -75,8 +75,14 @@ pub trait Executor: Send + Sync + 'static {
     /// Returns the tools with every `args_schema` filled in.
     fn prepare(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> BoxFuture<'_, Result<Vec<ToolSpec>, ToolFailure>>;
 
-    /// Ends every process of a plugin: it changed, went away, or what it was granted changed.
+    /// Ends every process of a plugin, with the calls that run: what it was granted changed.
     fn retire(&self, plugin: &str) -> BoxFuture<'_, ()>;
+
+    /// The plugin changed or went away, and nothing was taken from it: the calls that run come to their end, then its processes do. A later
+    /// [`retire`](Self::retire) ends them at once.
+    fn finish(&self, plugin: &str) -> BoxFuture<'_, ()> {
+        self.retire(plugin)
+    }
 
     /// Ends the processes kept for a client's session.
     fn end_session(&self, session: &SessionId) -> BoxFuture<'_, ()>;

@@ -237,6 +237,10 @@ impl Executor for ContainerExecutor {
         self.plugins.retire(plugin)
     }
 
+    fn finish(&self, plugin: &str) -> BoxFuture<'_, ()> {
+        self.plugins.finish(plugin)
+    }
+
     /// Containers serve all callers: nothing of them belongs to a session.
     fn end_session(&self, _session: &SessionId) -> BoxFuture<'_, ()> {
         Box::pin(async {})

@@ -143,6 +143,10 @@ impl Executor for McpExecutor {
         self.inner.plugins.retire(plugin)
     }
 
+    fn finish(&self, plugin: &str) -> BoxFuture<'_, ()> {
+        self.inner.plugins.finish(plugin)
+    }
+
     /// A server is one for all callers: nothing of it belongs to a session.
     fn end_session(&self, _session: &SessionId) -> BoxFuture<'_, ()> {
         Box::pin(async {})

@@ -176,6 +176,10 @@ impl Executor for PythonExecutor {
         self.inner.plugins.retire(plugin)
     }
 
+    fn finish(&self, plugin: &str) -> BoxFuture<'_, ()> {
+        self.inner.plugins.finish(plugin)
+    }
+
     fn end_session(&self, session: &SessionId) -> BoxFuture<'_, ()> {
         let session = session.clone();
         Box::pin(async move {

@@ -50,6 +50,10 @@ impl Executor for Eager {
         self.inner.retire(plugin)
     }
 
+    fn finish(&self, plugin: &str) -> BoxFuture<'_, ()> {
+        self.inner.finish(plugin)
+    }
+
     fn end_session(&self, session: &SessionId) -> BoxFuture<'_, ()> {
         self.inner.end_session(session)
     }
