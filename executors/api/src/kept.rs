@@ -268,8 +268,8 @@ impl<K: Kept> KeptPlugins<K> {
 
 #[cfg(test)]
 mod tests {
-    use manifest_schema::{Digest, Level};
-    use policy::Source;
+    use manifest_schema::Digest;
+    use policy::{Level, Source};
 
     use super::*;
 
