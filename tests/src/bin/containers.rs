@@ -463,7 +463,7 @@ fn runs(word: &str) -> bool {
     processes.flatten().any(|process| {
         fs::read(process.path().join("cmdline")).is_ok_and(|line| {
             let line = String::from_utf8_lossy(&line).into_owned();
-            line.starts_with("python3") && line.contains(word)
+            line.split('\0').next().is_some_and(|program| program.ends_with("python3")) && line.contains(word)
         })
     })
 }
