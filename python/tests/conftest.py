@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ HERE = Path(__file__).parent
 os.environ.setdefault("PEGBOARD_LOG", "error")
 
 from pegboard import Toolbox  # noqa: E402
+
+# Who starts the tests in the background ignores Ctrl-C, and so would every process below; an ignored signal is inherited, a handler is not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
