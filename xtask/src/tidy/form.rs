@@ -109,7 +109,7 @@ pub(crate) fn no_silent_skips(tree: &Tree) -> Vec<Finding> {
             let is_no_test = ["#[ignore = \"a measurement", "#[ignore = \"writes "].iter().any(|reason| code.starts_with(reason));
             let skips = (file.is_rust() && code.starts_with("#[ignore") && !is_no_test)
                 || (file.is_python()
-                    && ["pytest.skip(", "@pytest.mark.skip", "pytest.importorskip("].iter().any(|word| code.contains(word)));
+                    && ["pytest.skip(", "pytest.mark.skip", "pytest.importorskip("].iter().any(|word| code.contains(word)));
             if skips {
                 findings.push(Finding::new(
                     &file.path,
@@ -170,11 +170,13 @@ mod tests {
     #[test]
     fn a_skipped_test_is_found() {
         let python = "pytest.skip(\"no\")\n".replace("pytest.skip", concat!("pytest", ".skip"));
+        let module = "pytestmark = pytest.mark.skipif(True)\n".replace("pytest.mark", concat!("pytest", ".mark"));
         let tree = Tree::of(&[
             ("a.rs", "#[test]\n#[ignore = \"slow\"]\nfn a() {}\n"),
             ("b.py", &python),
+            ("d.py", &module),
             ("c.rs", "// #[ignore\n#[ignore = \"a measurement\"]\n"),
         ]);
-        assert_eq!(no_silent_skips(&tree).len(), 2);
+        assert_eq!(no_silent_skips(&tree).len(), 3);
     }
 }
