@@ -5,29 +5,70 @@ Nothing here talks to an engine.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, NoReturn, overload
 
 Json = dict[str, Any]
 
-_PROVIDER_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
 
 
-@dataclass(frozen=True)
-class Tool:
+class _Record:
+    """Values that stay as they are, equal when they hold the same. By hand, since `dataclasses` brings `inspect`: a third of the whole import."""
+
+    __slots__ = ()
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, _Record) and type(other) is type(self) else NotImplemented
+
+    def __repr__(self) -> str:
+        held = ", ".join(f"{name}={value!r}" for name, value in zip(self.__slots__, self._values(), strict=True))
+        return f"{type(self).__name__}({held})"
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), self._values()
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__}.{name} can't be set: it says what the engine said")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__}.{name} can't be deleted: it says what the engine said")
+
+    def _hold(self, *values: Any) -> None:
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+
+class Tool(_Record):
     """A tool as the engine lists it. `input_schema` is JSON Schema 2020-12, whole."""
 
+    __slots__ = ("name", "description", "title", "input_schema", "output_schema", "annotations", "meta", "score")
+
     name: str
-    description: str = ""
-    title: str | None = None
-    input_schema: Json = field(default_factory=lambda: {"type": "object", "properties": {}})
-    output_schema: Json | None = None
-    annotations: Json = field(default_factory=dict[str, Any])
-    meta: Json = field(default_factory=dict[str, Any])
-    score: float | None = None
+    description: str
+    title: str | None
+    input_schema: Json
+    output_schema: Json | None
+    annotations: Json
+    meta: Json
+    score: float | None
+
+    def __init__(
+        self,
+        name: str,
+        description: str = "",
+        title: str | None = None,
+        input_schema: Json | None = None,
+        output_schema: Json | None = None,
+        annotations: Json | None = None,
+        meta: Json | None = None,
+        score: float | None = None,
+    ) -> None:
+        schema = {"type": "object", "properties": {}} if input_schema is None else input_schema
+        self._hold(name, description, title, schema, output_schema, annotations or {}, meta or {}, score)
 
     @property
     def plugin(self) -> str:
@@ -88,7 +129,7 @@ def provider_name(name: str) -> str:
     >>> len(provider_name("x" * 100)), provider_name("x" * 100) == provider_name("x" * 101)
     (64, False)
     """
-    safe = _PROVIDER_NAME.sub("_", name)
+    safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in name)
     if safe == name and len(name) <= _LONGEST_NAME:
         return name
     import hashlib
@@ -204,12 +245,16 @@ class ToolList(Sequence[Tool]):
         return [tool.to_wire() for tool in self._tools]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(_Record):
     """What a call gave: `content` blocks as MCP has them, and the structured result, where there is one."""
 
+    __slots__ = ("content", "structured")
+
     content: list[Json]
-    structured: Any = None
+    structured: Any
+
+    def __init__(self, content: list[Json], structured: Any = None) -> None:
+        self._hold(content, structured)
 
     @property
     def text(self) -> str:

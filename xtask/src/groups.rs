@@ -196,6 +196,15 @@ fn servers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     run::all(&checkout.log("servers"), Duration::from_secs(20 * MINUTE), vec![command])
 }
 
+/// The compiler of a template, and what runs the compose file.
+fn missing_beside_engines(checkout: &Checkout) -> Vec<String> {
+    ["go", "docker-compose"]
+        .into_iter()
+        .filter(|program| checkout.command(program).arg("version").output().is_err())
+        .map(|program| format!("`{program}` is not installed"))
+        .collect()
+}
+
 /// Runs on the engines of PEGBOARD_TEST_ENGINES, else on those that `.ci/engines` can start here; ends those it started.
 fn containers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     let named = std::env::var("PEGBOARD_TEST_ENGINES").ok();
@@ -215,6 +224,10 @@ fn containers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     if engines.is_empty() {
         let why = "no container engine starts here (as root, with podman or docker.io installed; .ci/engines says why)";
         return Ok(Outcome::CouldNotRun(vec![why.to_owned()]));
+    }
+    let missing = missing_beside_engines(checkout);
+    if !missing.is_empty() {
+        return Ok(Outcome::CouldNotRun(missing));
     }
     let list: Vec<String> = engines.iter().chain(&registries).map(|(name, socket)| format!("{name}={socket}")).collect();
     let mut commands = Vec::new();

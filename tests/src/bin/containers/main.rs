@@ -5,18 +5,23 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 #![allow(clippy::disallowed_methods, reason = "reads its environment; it is no part of the product")]
 
+mod deployed;
+mod engine;
+
 use std::fs;
 use std::os::unix::{fs::PermissionsExt as _, net::UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use pegboard_tests::http;
 use pegboard_tests::processes::{Signal, send, wait_until};
 use pegboard_tests::report::Checks;
 use pegboard_tests::server::{Home, Server, binary, copy_folder};
 use serde_json::{Value, json};
+
+use engine::Engine;
 
 type Test = fn() -> Result<()>;
 
@@ -33,7 +38,8 @@ fn main() -> ExitCode {
         ("the template in Go", the_template_in_go),
         ("python_box in its container", python_box_in_its_container),
         ("a user whom the engine is closed to", a_user_whom_the_engine_is_closed_to),
-        ("Pegboard in a container of its own", pegboard_in_a_container_of_its_own),
+        ("Pegboard in a container of its own", deployed::pegboard_in_a_container_of_its_own),
+        ("the compose file", deployed::the_compose_file),
         ("the engine dies in the midst of a build", the_engine_dies_in_the_midst_of_a_build),
         ("the engine goes away and comes back", the_engine_goes_away_and_comes_back),
     ];
@@ -284,95 +290,6 @@ fn a_user_whom_the_engine_is_closed_to() -> Result<()> {
     Ok(())
 }
 
-/// The last stage of `deploy/Dockerfile` with the binary of this build, on a base that was made here; under the engine's default seccomp profile a
-/// Python plugin runs at L1.
-fn pegboard_in_a_container_of_its_own() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let context = folder.path();
-    let text = fs::read_to_string(repository().join("deploy/Dockerfile"))?;
-    let (_, last) =
-        text.split_once("\nFROM docker.io/library/python:3.13-slim-bookworm\n").context("the last stage starts otherwise")?;
-    let first = "FROM scratch AS build\nCOPY pegboard /src/target/release/pegboard\nCOPY home /home-of-pegboard\n";
-    // The libraries that the base lacks: it was made for its Python alone.
-    fs::write(context.join("Dockerfile"), format!("{first}FROM {BASE}\nCOPY lib /lib/x86_64-linux-gnu/\n{last}"))?;
-    for name in ["lib", "home", "plugins"] {
-        fs::create_dir(context.join(name))?;
-    }
-    let stripped = Command::new("strip").arg("-o").arg(context.join("pegboard")).arg(binary()?).status().context("strip")?;
-    ensure!(stripped.success(), "strip: {stripped}");
-    let needed = String::from_utf8(Command::new("ldd").arg(binary()?).output()?.stdout)?;
-    for library in needed.split_whitespace().filter(|word| word.starts_with('/') && !word.contains("ld-linux")) {
-        let name = Path::new(library).file_name().context("no name")?;
-        fs::copy(library, context.join("lib").join(name))?;
-    }
-    let plugin = context.join("plugins/inside");
-    fs::create_dir(&plugin)?;
-    fs::write(plugin.join("plugin.yaml"), INSIDE_MANIFEST)?;
-    fs::write(plugin.join("main.py"), INSIDE_CODE)?;
-    let docker =
-        |arguments: &[&str]| Command::new("docker").args(arguments).current_dir(context).output().context("the docker client");
-    let image = format!("localhost/pegboard-test/whole:{}", std::process::id());
-    let built = docker(&["build", "-q", "-t", &image, "."])?;
-    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&[built.stdout, built.stderr].concat()));
-    let mount = format!("{}:/plugins:ro", context.join("plugins").display());
-    let inside = |more: &[&str]| {
-        let mut arguments = vec!["run", "--rm", "--network", "none", "-v", &mount, &image];
-        arguments.extend_from_slice(more);
-        docker(&arguments)
-    };
-    let called = inside(&["call", "look", "--plugins", "/plugins", "--no-bundled", "--json"])?;
-    let said = document(&called)?;
-    let doctor = document(&inside(&["doctor", "--json"])?)?;
-    drop(docker(&["rmi", &image])?);
-    let seen = said.to_string();
-    ensure!(
-        seen.contains("\"uid\":10001") && seen.contains("\"etc\":\"refused\"") && seen.contains("\"net\":\"refused\""),
-        "{said}"
-    );
-    ensure!(doctor.to_string().contains("L1"), "{doctor}");
-    Ok(())
-}
-
-const INSIDE_MANIFEST: &str = "name: inside\nversion: 1.0.0\ndescription: Looks around\nauthor: T <t@example.org>\nlicense: MIT\n\
-    mcps:\n  - {name: look, description: Looks around, module_path: main, class_name: Look, args_schema: {type: object, properties: {}}}\n";
-const INSIDE_CODE: &str = "import os, socket\n\n\ndef refused(act):\n    try:\n        act()\n        return 'done'\n    except OSError:\n        return 'refused'\n\n\n\
-    class Look:\n    def _run(self):\n        return {\n            'uid': os.getuid(),\n            'etc': refused(lambda: open('/etc/passwd')),\n            \
-    'net': refused(lambda: socket.create_connection(('127.0.0.1', 1), 1)),\n        }\n";
-
-/// An engine of `.ci/engines`, which can be ended and started again.
-struct Engine {
-    folder: PathBuf,
-    kind: String,
-}
-
-impl Engine {
-    fn of_the_environment() -> Result<Self> {
-        let socket = std::env::var("DOCKER_HOST").context("DOCKER_HOST is not set")?;
-        let folder = Path::new(socket.trim_start_matches("unix://")).parent().context("no folder")?.to_owned();
-        let kind = folder.file_name().context("no name")?.to_string_lossy().into_owned();
-        Ok(Self { folder, kind })
-    }
-
-    fn end(&self, signal: Signal) -> Result<()> {
-        let pid: u32 = fs::read_to_string(self.folder.join("pid")).context("not an engine of .ci/engines")?.trim().parse()?;
-        send(pid, signal)?;
-        ensure!(
-            wait_until(PATIENCE, || !Path::new(&format!("/proc/{pid}")).exists() || is_zombie(pid)),
-            "the engine does not end"
-        );
-        Ok(())
-    }
-
-    fn start(&self) -> Result<()> {
-        let started = Command::new(repository().join(".ci/engines")).arg(self.folder.parent().context("no folder")?).output()?;
-        let said = String::from_utf8_lossy(&started.stdout).into_owned();
-        if !said.contains(&format!("{}=", self.kind)) {
-            bail!("the engine did not start again: {}", String::from_utf8_lossy(&started.stderr));
-        }
-        Ok(())
-    }
-}
-
 /// A disk in memory, unmounted at the end.
 struct SmallDisk(PathBuf);
 
@@ -535,9 +452,4 @@ fn the_engine_goes_away_and_comes_back() -> Result<()> {
     ensure!(wait_until(PATIENCE, again), "it does not come back:\n{}", server.log_end());
     ensure!(listed(&home)?.iter().any(|container| container["owned"] == true), "its container is known again");
     end(server)
-}
-
-fn is_zombie(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
 }
