@@ -119,6 +119,8 @@ pub(crate) struct EmbedderFileSettings {
     pub(crate) model: Option<PathBuf>,
     /// The ONNX runtime library.
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// Address of the model hub that `models install` fetches from.
+    pub(crate) hub: Option<String>,
 }
 
 /// Which embedder.

@@ -4,19 +4,17 @@
 //! texts after, in chunks, so that a request waits for one chunk at most. Nothing is downloaded.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fastembed::{InitOptionsUserDefined, Pooling, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
-use serde_json::Value;
+use fastembed::{InitOptionsUserDefined, OutputKey, Pooling, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
 use sha2::{Digest, Sha256};
 
 use crate::embed::{EmbedError, Embedder};
+use crate::encoding::{Encoding, GraphOutput, MAX_CONFIG_BYTES, Pooled, read_bounded};
 use crate::runtime::{self, EmbedderUnavailable, Unavailable};
 
 /// The files a model consists of.
@@ -36,7 +34,8 @@ const QUERY_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a chunk of documents waits: a stuck model must not hold an update for ever.
 const DOCUMENT_PATIENCE: Duration = Duration::from_secs(300);
 const MAX_MODEL_BYTES: u64 = 2 << 30;
-const MAX_CONFIG_BYTES: u64 = 64 << 20;
+/// Weights outside of the graph: what a graph of its own cannot hold.
+const MAX_DATA_BYTES: u64 = 4 << 30;
 /// Longer vectors than any encoder of texts has; a hundred thousand of them must fit into memory.
 const MAX_DIMENSION: usize = 8192;
 
@@ -45,6 +44,8 @@ const MAX_DIMENSION: usize = 8192;
 pub struct FastEmbedder {
     id: String,
     dimension: usize,
+    query_prefix: String,
+    document_prefix: String,
     patience: Duration,
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
@@ -58,6 +59,7 @@ impl FastEmbedder {
         let model = ModelFiles::read(model_dir)?;
         let environment = runtime::load(onnxruntime)?;
         let id = model.id(model_dir);
+        let Encoding { query_prefix, document_prefix, .. } = model.encoding.clone();
         let queue = Arc::new(Queue::default());
         let (report, opened) = sync_channel(1);
         let worker = Arc::clone(&queue);
@@ -78,7 +80,7 @@ impl FastEmbedder {
         let refused = |message: String| Unavailable::ModelRefused { folder: model_dir.to_owned(), message };
         // A panic in the tokenizer or the runtime drops the sender: it ends here as a refusal.
         let dimension = opened.recv().unwrap_or_else(|_| Err("the runtime panicked on it".to_owned())).map_err(refused)?;
-        Ok(Self { id, dimension, patience: QUERY_PATIENCE, queue, thread: Some(thread) })
+        Ok(Self { id, dimension, query_prefix, document_prefix, patience: QUERY_PATIENCE, queue, thread: Some(thread) })
     }
 
     /// Another time that a request waits: who measures quality would rather wait than measure something else.
@@ -107,7 +109,7 @@ impl Embedder for FastEmbedder {
     }
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
-        let answer = self.queue.push_query(text.to_owned())?;
+        let answer = self.queue.push_query(format!("{}{text}", self.query_prefix))?;
         let mut vectors = self.answer(&answer, self.patience)?;
         vectors.pop().ok_or(EmbedError::BadCount { expected: 1, found: 0 })
     }
@@ -115,7 +117,8 @@ impl Embedder for FastEmbedder {
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let mut vectors = Vec::with_capacity(texts.len());
         for chunk in texts.chunks(CHUNK) {
-            let answer = self.queue.push_documents(chunk.to_vec())?;
+            let prefixed = chunk.iter().map(|text| format!("{}{text}", self.document_prefix)).collect();
+            let answer = self.queue.push_documents(prefixed)?;
             vectors.extend(self.answer(&answer, DOCUMENT_PATIENCE)?);
         }
         Ok(vectors)
@@ -134,8 +137,10 @@ impl Drop for FastEmbedder {
 /// The bytes of a model folder, read and bounded before anything is loaded.
 struct ModelFiles {
     onnx: Vec<u8>,
+    /// Weights outside of the graph, by name.
+    data: Vec<(String, Vec<u8>)>,
     tokenizer: TokenizerFiles,
-    pooling: Pooling,
+    encoding: Encoding,
 }
 
 impl ModelFiles {
@@ -148,62 +153,58 @@ impl ModelFiles {
             tokenizer_config_file: config("tokenizer_config.json")?,
         };
         let onnx = read_bounded(&folder.join("model.onnx"), MAX_MODEL_BYTES)?;
-        Ok(Self { onnx, tokenizer, pooling: pooling(folder)? })
+        let encoding = Encoding::of(folder, &Encoding::default())?;
+        let read = |name: &String| Ok((name.clone(), read_bounded(&folder.join(name), MAX_DATA_BYTES)?));
+        let data = encoding.data.iter().map(read).collect::<Result<_, Unavailable>>()?;
+        Ok(Self { onnx, data, tokenizer, encoding })
     }
 
-    /// Folder name for people, digest for truth: another file under the same name is another model.
+    /// Folder name for people, digest for truth: another file under the same name is another model, and so is one that is asked another way.
     fn id(&self, folder: &Path) -> String {
         let mut digest = Sha256::new();
         digest.update(&self.onnx);
         digest.update(&self.tokenizer.tokenizer_file);
-        digest.update(format!("{:?}/{MAX_TOKENS}", self.pooling));
+        digest.update(format!("{:?}/{MAX_TOKENS}", self.pooling()));
+        let Encoding { query_prefix, document_prefix, output, .. } = &self.encoding;
+        // Of a model that needs nothing of this the id stays what it was.
+        if !(query_prefix.is_empty() && document_prefix.is_empty() && output.is_none() && self.data.is_empty()) {
+            digest.update(format!("/{query_prefix:?}/{document_prefix:?}/{output:?}"));
+            self.data.iter().for_each(|(_, bytes)| digest.update(Sha256::digest(bytes)));
+        }
         let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
         format!("{name}@{digest}")
     }
 
+    fn pooling(&self) -> Pooling {
+        match self.encoding.pooling {
+            Pooled::Mean => Pooling::Mean,
+            Pooled::FirstToken => Pooling::Cls,
+        }
+    }
+
     fn session(self, environment: ort::environment::Environment) -> Result<(TextEmbedding, usize), String> {
-        let model = UserDefinedEmbeddingModel::new(self.onnx, self.tokenizer).with_pooling(self.pooling);
+        let pooling = self.pooling();
+        let mut model = UserDefinedEmbeddingModel::new(self.onnx, self.tokenizer).with_pooling(pooling);
+        for (name, bytes) in self.data {
+            model = model.with_external_initializer(name, bytes);
+        }
+        model.output_key = self.encoding.output.map(|output| match output {
+            GraphOutput::SentenceEmbedding => OutputKey::ByName("sentence_embedding"),
+        });
         let options =
             InitOptionsUserDefined::new().with_environment(environment).with_max_length(MAX_TOKENS).with_intra_threads(1);
         let mut session = TextEmbedding::try_new_from_user_defined(model, options).map_err(|error| error.to_string())?;
         let vectors = session.embed(["which tool fits these words"], None).map_err(|error| error.to_string())?;
-        match vectors.first().map_or(0, Vec::len) {
-            0 => Err("it gives empty vectors".to_owned()),
-            dimension if dimension > MAX_DIMENSION => {
-                Err(format!("expected vectors of at most {MAX_DIMENSION} numbers, found {dimension}"))
+        match (vectors.first().map_or(0, Vec::len), self.encoding.dimension) {
+            (0, _) => Err("it gives empty vectors".to_owned()),
+            (found, _) if found > MAX_DIMENSION => {
+                Err(format!("expected vectors of at most {MAX_DIMENSION} numbers, found {found}"))
             }
-            dimension => Ok((session, dimension)),
+            (found, Some(expected)) if found != expected => Err(format!("expected vectors of {expected} numbers, found {found}")),
+            (found, _) => Ok((session, found)),
         }
     }
-}
-
-/// Mean, unless the model's own `1_Pooling/config.json` says that it was trained with the first token.
-fn pooling(folder: &Path) -> Result<Pooling, Unavailable> {
-    let path = folder.join("1_Pooling").join("config.json");
-    if !path.exists() {
-        return Ok(Pooling::Mean);
-    }
-    let bytes = read_bounded(&path, MAX_CONFIG_BYTES)?;
-    let config: Value =
-        serde_json::from_slice(&bytes).map_err(|error| Unavailable::ModelFile { path, message: error.to_string() })?;
-    let first_token = config.get("pooling_mode_cls_token").and_then(Value::as_bool) == Some(true);
-    Ok(if first_token { Pooling::Cls } else { Pooling::Mean })
-}
-
-fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Unavailable> {
-    let unusable = |message: String| Unavailable::ModelFile { path: PathBuf::from(path), message };
-    let metadata = fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(unusable("expected a regular file".to_owned()));
-    }
-    if metadata.len() > limit {
-        return Err(unusable(format!("expected at most {limit} bytes, found {}", metadata.len())));
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    let file = fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
-    Ok(bytes)
 }
 
 type Answer = Result<Vec<Vec<f32>>, EmbedError>;
@@ -309,12 +310,4 @@ fn work(mut session: TextEmbedding, queue: &Queue) {
         // The asker may have lost patience.
         let _ = job.answer.try_send(answer);
     }
-}
-
-/// Names of the models that fastembed knows on its hub, for people: nothing is fetched from there.
-pub fn hub_models() -> Vec<String> {
-    let mut names: Vec<String> = TextEmbedding::list_supported_models().into_iter().map(|model| model.model_code).collect();
-    names.sort();
-    names.dedup();
-    names
 }

@@ -135,6 +135,14 @@ pub(crate) fn load(library: &Path) -> Result<Environment, Unavailable> {
     Ok(environment)
 }
 
+/// Whether a file is a whole shared library of this machine, without loading it.
+///
+/// # Errors
+/// [`EmbedderUnavailable`] with what it is instead.
+pub fn check_runtime(path: &Path) -> Result<(), EmbedderUnavailable> {
+    Ok(check_library(path)?)
+}
+
 /// Is every loadable part of this ELF file really in it? The loader maps them unseen and dies on the first missing page.
 fn check_library(path: &Path) -> Result<(), Unavailable> {
     let unreadable = |error: std::io::Error| Unavailable::LibraryUnreadable { path: path.into(), message: error.to_string() };

@@ -10,8 +10,8 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use index::{
-    Among, FastEmbedder, Hit, Indexer, Keep, Lessons, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex, UpdateStats,
-    convincing,
+    Among, EmbedderUnavailable, FastEmbedder, Hit, Indexer, Keep, Lessons, Mode, Query, StaticEmbedder, ToolDocument, ToolIndex,
+    UpdateStats, convincing,
 };
 
 use crate::{
@@ -181,7 +181,7 @@ impl Retrieval {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = self.choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if writers.now.is_none() {
-            writers.now = self.open(&wanted);
+            writers.now = self.first(&wanted);
             writers.opened = Some(wanted);
             // Thousands of tools take a while to compare with what was kept. Who may find what is decided by the catalog, so until then an
             // answer can miss a tool that is new, or show one by its old words, and never one that is gone or forbidden.
@@ -191,7 +191,7 @@ impl Retrieval {
                 answers();
             }
         } else if writers.opened.as_ref() != Some(&wanted) {
-            writers.next = self.open(&wanted);
+            writers.next = self.another(&wanted);
             writers.opened = Some(wanted);
         }
         // A model may take minutes, so what it knows already is served first; the table is done before a second round would begin.
@@ -264,19 +264,35 @@ impl Retrieval {
         }
     }
 
-    fn open(&self, choice: &EmbedderChoice) -> Option<Writer> {
+    /// The first one: where a model cannot be loaded, the table takes its place.
+    fn first(&self, choice: &EmbedderChoice) -> Option<Writer> {
+        self.open(choice).unwrap_or_else(|unavailable| {
+            tracing::warn!(reason = %unavailable.reason, hint = unavailable.hint, "no model, the table inside the program takes its place");
+            self.falls_short(unavailable.reason.to_string());
+            self.writer(self.with_table())
+        })
+    }
+
+    /// Another one: where it cannot be loaded, the old one stays.
+    fn another(&self, choice: &EmbedderChoice) -> Option<Writer> {
+        self.open(choice).unwrap_or_else(|unavailable| {
+            tracing::error!(reason = %unavailable.reason, hint = unavailable.hint, "the other model cannot be loaded, the old one stays");
+            None
+        })
+    }
+
+    fn open(&self, choice: &EmbedderChoice) -> Result<Option<Writer>, EmbedderUnavailable> {
         let opened = match choice {
             EmbedderChoice::Lexical => Indexer::lexical(),
             EmbedderChoice::Static => self.with_table(),
-            EmbedderChoice::Fastembed { model, onnxruntime } => match FastEmbedder::open(model, onnxruntime) {
-                Ok(embedder) => Indexer::hybrid(Arc::new(embedder), Some(&self.cache)),
-                Err(unavailable) => {
-                    tracing::warn!(reason = %unavailable.reason, hint = unavailable.hint, "no model, the table inside the program takes its place");
-                    self.falls_short(unavailable.reason.to_string());
-                    self.with_table()
-                }
-            },
+            EmbedderChoice::Fastembed { model, onnxruntime } => {
+                Indexer::hybrid(Arc::new(FastEmbedder::open(model, onnxruntime)?), Some(&self.cache))
+            }
         };
+        Ok(self.writer(opened))
+    }
+
+    fn writer(&self, opened: Result<Indexer, index::IndexError>) -> Option<Writer> {
         opened
             .inspect_err(|error| tracing::error!(error = crate::refresh::chain(error), "there is no search index"))
             .ok()
@@ -342,5 +358,90 @@ pub(crate) fn document(tool: &ServedTool) -> ToolDocument {
         capabilities: tool.spec.capabilities.clone(),
         args_schema: tool.spec.args_schema.clone(),
         examples,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use index::{EmbedError, Embedder};
+    use manifest_schema::Digest;
+    use policy::{Plugin, Source};
+    use serde_json::Map;
+
+    use super::*;
+    use crate::Dirs;
+
+    /// Knows every text after a while; fails for good after so many.
+    struct Slow {
+        texts: AtomicUsize,
+        limit: usize,
+    }
+
+    impl Embedder for Slow {
+        fn id(&self) -> &str {
+            "slow@1"
+        }
+
+        fn dimension(&self) -> usize {
+            2
+        }
+
+        fn embed_query(&self, _: &str) -> Result<Vec<f32>, EmbedError> {
+            Ok(vec![1.0, 0.0])
+        }
+
+        fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+            let before = self.texts.fetch_add(texts.len(), Ordering::SeqCst);
+            if before + texts.len() > self.limit { Err(EmbedError::Stopped) } else { Ok(vec![vec![1.0, 0.0]; texts.len()]) }
+        }
+    }
+
+    fn tools() -> Vec<Arc<ServedTool>> {
+        let plugin = |number: usize| {
+            let tool = |tool: usize| format!("  - {{name: t{tool}, description: Says {number} times {tool}, function: f}}\n");
+            let tools: String = (0..50).map(tool).collect();
+            let text = format!("name: p{number}\nversion: 1.0.0\ndescription: Numbers\nmcps:\n{tools}");
+            let manifest = manifest_schema::parse("plugin.yaml", &text).expect("a manifest");
+            let content = Digest::of([text.as_bytes()]);
+            Arc::new(Plugin { manifest, root: PathBuf::from("/plugins"), source: Source::Bundled, content })
+        };
+        let compiled = |plugin: Arc<Plugin>| {
+            let tools: Vec<_> =
+                plugin.manifest.mcps.iter().map(|spec| ServedTool::compile(&plugin, spec, &Map::new(), None)).collect();
+            tools.into_iter().map(|tool| Arc::new(tool.expect("a tool")))
+        };
+        (0..3 * STEP / 50).flat_map(|number| compiled(plugin(number))).collect()
+    }
+
+    /// Steps of the change until it is over; every tool is found in each.
+    fn change(retrieval: &Retrieval, tools: &[Arc<ServedTool>], limit: usize) -> usize {
+        let slow = Indexer::hybrid(Arc::new(Slow { texts: AtomicUsize::new(0), limit }), None);
+        retrieval.writers.lock().expect("a lock").next = retrieval.writer(slow);
+        let before = retrieval.mode();
+        let mut more = retrieval.update(tools, || {});
+        let mut steps = 0;
+        while more {
+            assert_eq!(retrieval.mode(), before, "the old vectors serve until the last new one is there");
+            let hits = retrieval.search("says 3 times 7", 3, &|_| true);
+            assert!(hits.iter().any(|hit| hit.id == "p3__t7"), "{hits:?}");
+            more = retrieval.embed_more();
+            steps += 1;
+        }
+        steps
+    }
+
+    #[test]
+    fn the_old_vectors_serve_until_the_last_new_one_is_there() {
+        let home = tempfile::tempdir().expect("a folder");
+        let retrieval = Retrieval::new(&Settings::new(Dirs::under(home.path()))).expect("settings");
+        let tools = tools();
+        assert!(!retrieval.update(&tools, || {}), "the table is done at once");
+        let IndexMode::Hybrid(table) = retrieval.mode() else { panic!("{:?}", retrieval.mode()) };
+        assert!(change(&retrieval, &tools, STEP) >= 1, "one that fails half way");
+        assert_eq!(retrieval.mode(), IndexMode::Hybrid(table), "changes nothing");
+        assert!(change(&retrieval, &tools, usize::MAX) >= 3);
+        assert_eq!(retrieval.mode(), IndexMode::Hybrid("slow@1".to_owned()));
     }
 }

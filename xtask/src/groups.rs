@@ -58,7 +58,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "rust",
         what: "every Rust test: crates, CLI, HTTP, signals, attacks on the sandbox",
-        needs: &[Part::Python("plugins")],
+        needs: &[Part::Python("plugins"), Part::OnnxRuntime],
         run: rust,
     },
     Group {

@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Node,
     /// The packages of tests/servers/node; needs `Node`.
     NodeServers,
+    /// The library that runs models, as the program itself would fetch it.
+    OnnxRuntime,
 }
 
 /// A part of the set-up that is missing and can't be made here, with what to do.
@@ -74,11 +76,13 @@ pub(crate) fn make(checkout: &Checkout, part: Part) -> Result<(), Missing> {
         Part::Python(name) => format!("python environment `{name}`"),
         Part::Node => "node and its packages".to_owned(),
         Part::NodeServers => "packages of servers".to_owned(),
+        Part::OnnxRuntime => "the ONNX runtime".to_owned(),
     };
     let made = match part {
         Part::Python(name) => make_python(checkout, name),
         Part::Node => make_node(checkout),
         Part::NodeServers => install_packages(checkout, "tests/servers/node", &checkout.work.join("npm-servers")),
+        Part::OnnxRuntime => make_onnxruntime(checkout),
     };
     match made {
         Ok(true) => println!("  set-up   {name}: made in {:.1} s", began.elapsed().as_secs_f64()),
@@ -151,6 +155,19 @@ fn make_uv(checkout: &Checkout, system: &SystemPython) -> Result<bool> {
     once(&home, &format!("{UV} {}", system.version), || {
         venv(checkout, system, &home)?;
         succeed(checkout, "setup-uv", pip(checkout, &home, UV))
+    })
+}
+
+/// Unpacked, not installed: the library is all that is used of it, whatever Python is here.
+fn make_onnxruntime(checkout: &Checkout) -> Result<bool> {
+    let requirement = checkout.root.join("cli/src/models/onnxruntime.txt");
+    let home = checkout.work.join("onnxruntime");
+    once(&home, &fs::read_to_string(&requirement)?, || {
+        make_uv(checkout, &system_python(checkout)?)?;
+        let mut install = uv(checkout);
+        install.args(["pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]);
+        install.args(["--python-version", "3.12", "--target"]).arg(&home).arg("-r").arg(&requirement);
+        succeed(checkout, "setup-onnxruntime", install)
     })
 }
 

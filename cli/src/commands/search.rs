@@ -1,5 +1,7 @@
 //! `pegboard search`: the server's own search, from the terminal.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 use server::{Availability, Caller, Detail, Filters, Host, SearchRequest};
@@ -11,6 +13,9 @@ use crate::{
     output::{Cell, Output, Tone},
     settings::Settings,
 };
+
+/// How long a model may read before it is told why nothing happens.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Find tools by what they do
 ///
@@ -60,7 +65,8 @@ impl Search {
         let executors = host::narrow(settings, |_| false)?.executors;
         let runtime = host::runtime()?;
         let host = host::assemble(&runtime, told, executors)?;
-        let reply = runtime.block_on(host.search(SearchRequest {
+        // Nobody waits for the next search of this process: what a model does not know yet would be found by words alone.
+        let request = SearchRequest {
             query: query.clone(),
             limit: usize::from(self.limit),
             detail: if output.json { Detail::Full } else { Detail::Brief },
@@ -74,7 +80,14 @@ impl Search {
             },
             min_score: self.min_score,
             caller: Caller::local(),
-        }));
+        };
+        let reply = runtime.block_on(async {
+            if tokio::time::timeout(PATIENCE, host.embedded()).await.is_err() {
+                output.note("the model reads the tools, once");
+                host.embedded().await;
+            }
+            host.search(request).await
+        });
         runtime.shutdown_background();
         let document = json!({"query": query, "mode": reply.mode.as_str(), "total": reply.total, "tools": reply.tools});
         output.show(&document, |output| {

@@ -38,7 +38,7 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::ne
                              python = \"/usr/bin/python3.12\"   level = \"L1\"             drain_seconds = 5\n  \
                              [http]      address = \"127.0.0.1:7337\"  allowed_origins = []  allowed_hosts = []\n  \
                              [engine]    idle_seconds = 600\n  \
-                             [embedder]  kind = \"auto\"  model = \"…\"  onnxruntime = \"…\"     (auto, none, static, fastembed)")]
+                             [embedder]  kind = \"auto\"  model = \"…\"  onnxruntime = \"…\"  hub = \"https://…\"     (auto, none, static, fastembed)")]
 pub(crate) struct Serve {
     /// Serve over HTTP, on this address
     ///

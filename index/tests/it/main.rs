@@ -8,6 +8,7 @@ mod eval;
 mod fake;
 mod fusion;
 mod hostile;
+mod hub;
 mod incremental;
 mod kept;
 mod lessons;
