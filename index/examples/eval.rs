@@ -6,6 +6,8 @@
 //! is 2 to 6 by the digest of the request's id; requests of a single such word are left out. `--rrf` ranks by reciprocal ranks
 //! (k = 60) of the two lists instead, for comparison.
 //!
+//! `--nothing FILE` counts instead: the folder's requests that get no answer at all, and the lines of the file, requests for nothing, that get one.
+//!
 //! `--half` keeps half of the queries, by the digest of their id: one half to choose by, the other to report. It stops when
 //! the mode is not the one asked for, so it also shows that an encoder really loads. How long the rest takes is in `measure`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use pegboard_index::analysis::STOP_WORDS;
 use pegboard_index::eval::{Dataset, Judged, KEYS, Metrics, half_is_odd, mean, score};
-use pegboard_index::{Hit, Mode, Query};
+use pegboard_index::{Hit, Mode, Query, convincing};
 use sha2::{Digest as _, Sha256};
 
 const DEPTH: usize = 100;
@@ -32,6 +34,11 @@ fn main() -> anyhow::Result<()> {
         !folders.is_empty(),
         "usage: eval DIR… [--lexical | --table FILE | --model DIR --onnxruntime FILE] [--half even|odd]"
     );
+    if let Some(file) = asked::option(&arguments, "--nothing") {
+        let nothing = std::fs::read_to_string(file)?;
+        let nothing: Vec<&str> = nothing.lines().filter(|line| !line.is_empty()).collect();
+        return folders.iter().try_for_each(|folder| noise(Path::new(folder.as_str()), &arguments, &nothing));
+    }
     let mut means = Vec::new();
     for folder in &folders {
         let (scores, median) = evaluate(Path::new(folder.as_str()), &arguments)?;
@@ -40,6 +47,22 @@ fn main() -> anyhow::Result<()> {
         means.push(mean(&scores));
     }
     println!("{:18} {}", "mean of sets", shown(&mean(&means)));
+    Ok(())
+}
+
+/// Which requests are answered at all.
+fn noise(folder: &Path, arguments: &[String], nothing: &[&str]) -> anyhow::Result<()> {
+    let set = Dataset::read(folder)?;
+    let (index, stats) = asked::indexer(arguments)?.update(&set.tools)?;
+    ensure!(stats.pending == 0, "not everything was embedded: {:?}", stats.warnings);
+    let hits = |request: &str| index.answer(&Query::new(request).limit(20), &|_| true).hits;
+    let asked: Vec<Vec<Hit>> = set.queries.iter().map(|judged| hits(&judged.query)).collect();
+    let silenced = asked.iter().filter(|hits| !convincing(hits, index.len())).count();
+    let idle: Vec<Vec<Hit>> = nothing.iter().map(|request| hits(request)).collect();
+    let before = idle.iter().filter(|hits| !hits.is_empty()).count();
+    let answered = idle.iter().filter(|hits| convincing(hits, index.len())).count();
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    println!("{name:18} silenced {silenced} of {}, answered {before} before and {answered} of {}", asked.len(), idle.len());
     Ok(())
 }
 
