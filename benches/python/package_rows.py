@@ -170,10 +170,11 @@ async def adapted(options: argparse.Namespace, body: Callable[[Callable[[], Awai
 
 
 def call_row(options: argparse.Namespace) -> dict[str, Any]:
-    """A hundred calls a second, each into a fresh sandboxed process; the peer's run in its server's own process."""
-    ours, peer, langchain = Series(), Series(), Series()
-    with Toolbox(plugins=options.plugins / "bench_call", home=options.home, bundled=False) as box:
-        name = warm(box, "bench_call")
+    """A hundred calls a second, each into a fresh sandboxed process, then one after the other into one that lasts; the peer's run in its server's own process."""
+    ours, peer, langchain, worker = Series(), Series(), Series(), Series()
+    folders = [options.plugins / "bench_call", options.plugins / "bench_worker"]
+    with Toolbox(plugins=folders, home=options.home, bundled=False) as box:
+        name, lasting = warm(box, "bench_call"), warm(box, "bench_worker")
         tool = box.get_tools([name])[0]
 
         async def body(call: Callable[[], Awaitable[object]]) -> None:
@@ -184,10 +185,12 @@ def call_row(options: argparse.Namespace) -> dict[str, Any]:
                 peer.taken += await one_by_one_awaited(call, 300, 100)
                 peer.wall, peer.cpu = peer.wall + time.perf_counter() - start, peer.cpu + cpu_seconds() - cpu
                 langchain.measure(lambda: one_by_one(lambda: tool.invoke(TEXT), 100, 100))
+                worker.measure(lambda: one_by_one(lambda: box.call(lasting, TEXT), 300))
 
         asyncio.run(adapted(options, body))
     median = statistics.median(langchain.taken) * 1000
-    return {"ours": ours.document(), "peer": peer.document(), "note": f"through our own LangChain tool p50 {median:.3f} ms"}
+    note = f"through our own LangChain tool p50 {median:.3f} ms"
+    return {"ours": ours.document(), "peer": peer.document(), "worker": worker.document(), "note": note}
 
 
 def flat_out(call: Callable[[], object], threads: int, count: int) -> list[float]:

@@ -45,8 +45,12 @@ pub(crate) fn search_row(bench: &Bench) -> Result<Row> {
 /// A call from Python.
 pub(crate) fn call_row(bench: &Bench) -> Result<Row> {
     let measured = script(bench, "call")?;
-    let (ours, peer) = (figures(&measured, "ours")?, figures(&measured, "peer")?);
-    let promises = vec![Promise::at_most("p50 at most 0.9 ms", ours.p50(), 0.9)];
+    let (ours, peer, worker) = (figures(&measured, "ours")?, figures(&measured, "peer")?, figures(&measured, "worker")?);
+    // The promise was made on a machine where the peer's own call takes about a millisecond.
+    let promises = vec![
+        Promise::at_most("p50 at most 0.9 ms", ours.p50(), 0.9),
+        Promise::at_most("p50 at most 0.9 ms with `isolation: worker`, one after the other", worker.p50(), 0.9),
+    ];
     Ok(Row {
         what: "py-call: `Toolbox.call` into a fresh sandboxed child, 100 a second arriving".into(),
         ours,

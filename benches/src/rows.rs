@@ -241,7 +241,11 @@ pub(crate) fn list_row(bench: &Bench) -> Result<Row> {
 pub(crate) fn search_row(bench: &Bench, plugins: usize, each: usize, filters: &Value, bound: f64) -> Result<Row> {
     let tools = plugins * each;
     let (folder, catalogue) = thousand(bench, plugins, each)?;
-    let asked = |query: &&str| json!({"name": "search_tools", "arguments": {"query": query, "filters": filters}});
+    let asked = |query: &&str| {
+        // The peer's search takes no filters, not even none.
+        let arguments = if *filters == json!({}) { json!({"query": query}) } else { json!({"query": query, "filters": filters}) };
+        json!({"name": "search_tools", "arguments": arguments})
+    };
     let queries: Vec<Value> = QUERIES.iter().map(asked).collect();
     let mut ours = Lean::connect(&mut bench.serve(&folder, &[]))?;
     ours.one_by_one("tools/call", &queries, 50, 0)?;

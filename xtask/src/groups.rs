@@ -83,7 +83,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "containers",
         what: "container plugins on real engines: life, walls, bad servers, engine restart; Podman and Docker where they are installed",
-        needs: &[],
+        needs: &[Part::Node],
         run: containers,
     },
     Group {
@@ -241,7 +241,7 @@ fn containers(checkout: &Checkout, _: &Options) -> Result<Outcome> {
     commands.push(trials);
     for (_, socket) in &engines {
         let mut whole = ours(checkout, "containers");
-        whole.env("DOCKER_HOST", socket);
+        whole.env("DOCKER_HOST", socket).env("PATH", toolchain::node_path(checkout)?);
         commands.push(whole);
     }
     let outcome = run::all(&checkout.log("containers"), Duration::from_secs(20 * MINUTE), commands);

@@ -54,10 +54,18 @@ impl Drop for Whole {
 fn add_binary(context: &Path) -> Result<()> {
     let stripped = Command::new("strip").arg("-o").arg(context.join("pegboard")).arg(binary()?).status().context("strip")?;
     ensure!(stripped.success(), "strip: {stripped}");
-    let needed = String::from_utf8(Command::new("ldd").arg(binary()?).output()?.stdout)?;
-    for library in needed.split_whitespace().filter(|word| word.starts_with('/') && !word.contains("ld-linux")) {
+    add_libraries(Path::new(&binary()?), &context.join("lib"))?;
+    // The base has its own loader.
+    fs::remove_file(context.join("lib/ld-linux-x86-64.so.2"))?;
+    Ok(())
+}
+
+/// What a program is linked with, the loader included.
+pub(crate) fn add_libraries(program: &Path, to: &Path) -> Result<()> {
+    let needed = String::from_utf8(Command::new("ldd").arg(program).output()?.stdout)?;
+    for library in needed.split_whitespace().filter(|word| word.starts_with('/')) {
         let name = Path::new(library).file_name().context("no name")?;
-        fs::copy(library, context.join("lib").join(name))?;
+        fs::copy(library, to.join(name))?;
     }
     Ok(())
 }
@@ -69,11 +77,11 @@ fn add_plugin(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn docker(folder: &Path, arguments: &[&str]) -> Result<Output> {
+pub(crate) fn docker(folder: &Path, arguments: &[&str]) -> Result<Output> {
     Command::new("docker").args(arguments).current_dir(folder).output().context("the docker client")
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

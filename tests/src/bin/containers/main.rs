@@ -7,6 +7,7 @@
 
 mod deployed;
 mod engine;
+mod templates;
 
 use std::fs;
 use std::os::unix::{fs::PermissionsExt as _, net::UnixStream};
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
     let mut checks = Checks::default();
     let tests: &[(&str, Test)] = &[
         ("from init to a served call", from_init_to_a_served_call),
-        ("a static binary in an empty image", a_static_binary_in_an_empty_image),
+        ("a static binary in an empty image", templates::a_static_binary_in_an_empty_image),
         ("what kill -9 leaves is swept", what_a_killed_server_leaves_is_swept),
         ("a manifest that does not parse is refused", a_manifest_that_does_not_parse_is_refused),
-        ("the template in Go", the_template_in_go),
+        ("the template in Go", templates::the_template_in_go),
+        ("the template in Node", templates::the_template_in_node),
         ("python_box in its container", python_box_in_its_container),
         ("a user whom the engine is closed to", a_user_whom_the_engine_is_closed_to),
         ("Pegboard in a container of its own", deployed::pegboard_in_a_container_of_its_own),
@@ -147,68 +149,6 @@ fn from_init_to_a_served_call() -> Result<()> {
     fs::remove_dir_all(folder)?;
     let pruned = document(&pegboard(&home, &["container", "prune", "--json"])?)?;
     ensure!(pruned["images"].as_u64().is_some_and(|images| images >= 1), "{pruned}");
-    Ok(())
-}
-
-/// The template in Rust, built here and run in an image that holds nothing else.
-fn a_static_binary_in_an_empty_image() -> Result<()> {
-    let home = Home::with(&[])?;
-    let folder = home.plugins().join("bare");
-    let into = folder.display().to_string();
-    ensure!(pegboard(&home, &["init", "bare", "--template", "container-rust", "--into", &into])?.status.success(), "init");
-    let target = std::env::temp_dir().join("pegboard-test-template-rust");
-    let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--quiet", "--target", &host()?]).current_dir(&folder);
-    let built = build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &target).output()?;
-    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    fs::copy(target.join(host()?).join("release/server"), folder.join("server"))?;
-    fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY server /server\nENTRYPOINT [\"/server\"]\n")?;
-    let called = document(&pegboard(&home, &["call", "count_words", "--arg", "text=one two three", "--json"])?)?;
-    ensure!(called.to_string().contains("\"words\":3"), "{called}");
-    fs::remove_dir_all(folder)?;
-    pegboard(&home, &["container", "prune"])?;
-    Ok(())
-}
-
-fn host() -> Result<String> {
-    let said = String::from_utf8(Command::new("rustc").arg("-vV").output()?.stdout)?;
-    said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("rustc does not say its host")
-}
-
-/// The template in Go: its own test, then its static binary in an image that holds nothing else.
-fn the_template_in_go() -> Result<()> {
-    let home = Home::with(&[])?;
-    let folder = home.plugins().join("gopher");
-    let into = folder.display().to_string();
-    ensure!(pegboard(&home, &["init", "gopher", "--template", "container-go", "--into", &into])?.status.success(), "init");
-    let cache = std::env::temp_dir().join("pegboard-test-template-go");
-    let go = |arguments: &[&str]| -> Result<()> {
-        let mut command = Command::new("go");
-        command
-            .args(arguments)
-            .current_dir(&folder)
-            .env("CGO_ENABLED", "0")
-            .env("GOCACHE", &cache)
-            .env("GOFLAGS", "-mod=mod")
-            .env("GOPROXY", "off");
-        let output = command.output().context("go can't be started")?;
-        let said = [output.stdout, output.stderr].concat();
-        ensure!(output.status.success(), "go {arguments:?}: {}", String::from_utf8_lossy(&said));
-        Ok(())
-    };
-    go(&["vet", "./..."])?;
-    go(&["test", "./..."])?;
-    // As the template's Dockerfile builds it, for want of an image with Go.
-    ensure!(
-        fs::read_to_string(folder.join("Dockerfile"))?.contains("go build -trimpath -ldflags \"-s -w\" -o /server ."),
-        "the Dockerfile's command"
-    );
-    go(&["build", "-trimpath", "-ldflags", "-s -w", "-o", "server", "."])?;
-    fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY server /server\nENTRYPOINT [\"/server\"]\n")?;
-    let called = document(&pegboard(&home, &["call", "count_words", "--arg", "text=one two three", "--json"])?)?;
-    ensure!(called.to_string().contains("\"words\":3"), "{called}");
-    fs::remove_dir_all(folder)?;
-    pegboard(&home, &["container", "prune"])?;
     Ok(())
 }
 
