@@ -33,5 +33,5 @@ pub use jail::{Access, Identity, Jail, Level, Limits, Mount, Scratch, system_mou
 pub use launcher::launcher_main;
 pub use probe::{Capability, LevelReport, probe};
 pub use spawn::{Confined, Ended, spawn};
-pub use trusted::{Output, TrustedError, TrustedRun, run_trusted};
+pub use trusted::{Ceiling, Output, TrustedError, TrustedRun, run_trusted};
 pub use wire::Entry;

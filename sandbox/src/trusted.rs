@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit, waitid};
 
 /// How much of each stream is kept; the rest is read and dropped.
 const KEPT: usize = 1024 * 1024;
@@ -35,6 +35,18 @@ pub struct TrustedRun {
     pub timeout: Duration,
     /// When set to true, killed at once.
     pub cancel: Option<Arc<AtomicBool>>,
+    /// How much it, and each process that it starts, may take.
+    pub ceiling: Ceiling,
+}
+
+/// How much a process of a helper program may take; `None` leaves what this process may itself. For programs that work on what somebody
+/// else sends: what they read may be endless, or small and unfold without end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Bytes of one file that it writes.
+    pub file_bytes: Option<u64>,
+    /// Bytes of its private memory.
+    pub data_bytes: Option<u64>,
 }
 
 /// What a helper program left.
@@ -155,7 +167,28 @@ fn start(run: &TrustedRun) -> Result<Child, TrustedError> {
     if let Some(cwd) = &run.cwd {
         command.current_dir(cwd);
     }
+    lower(&mut command, run.ceiling);
     command.spawn().map_err(|source| TrustedError::Start { program: run.program.clone(), source })
+}
+
+/// Has the program begin under its ceiling, for good and for all that it starts.
+#[allow(unsafe_code, reason = "nothing safe comes between the fork and the program")]
+fn lower(command: &mut Command, ceiling: Ceiling) {
+    if ceiling == Ceiling::default() {
+        return;
+    }
+    // A program that goes over the size of a file is ended with a core dump: 1 and not 0, see `privileges.rs`.
+    let limits = [(Resource::Core, Some(1)), (Resource::Fsize, ceiling.file_bytes), (Resource::Data, ceiling.data_bytes)];
+    let apply = move || {
+        for (resource, value) in limits {
+            let Some(value) = value else { continue };
+            let allowed = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
+            setrlimit(resource, Rlimit { current: Some(allowed), maximum: Some(allowed) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes two system calls, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(apply) };
 }
 
 fn pipes(child: &mut Child) -> Vec<(Stream, Box<dyn Read + Send>)> {
@@ -234,6 +267,7 @@ mod tests {
             cwd: Some("/".into()),
             timeout: Duration::from_secs(20),
             cancel: None,
+            ceiling: Ceiling::default(),
         }
     }
 
@@ -293,6 +327,27 @@ mod tests {
         let outcome = run_trusted(&run, |line| cancel.store(line == "started", Ordering::Relaxed));
         assert!(matches!(outcome, Err(TrustedError::Cancelled { .. })));
         assert!(started.elapsed() < Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_ceiling_holds_for_what_the_program_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |bytes: u64| {
+            let ceiling = Ceiling { file_bytes: Some(1 << 20), data_bytes: None };
+            let script = format!("(head -c {bytes} /dev/zero > {}/file) 2>&1", folder.path().display());
+            run_trusted(&TrustedRun { ceiling, ..shell(&script) }, |_| {}).unwrap().status.success()
+        };
+        assert!(write(1 << 20));
+        assert!(!write((1 << 20) + 1));
+        assert_eq!(std::fs::metadata(folder.path().join("file")).unwrap().len(), 1 << 20);
+        // `tail` of a pipe keeps what it may have to print.
+        let keep = |bytes: u64| {
+            let ceiling = Ceiling { file_bytes: None, data_bytes: Some(64 << 20) };
+            let script = format!("(head -c {bytes} /dev/zero | tail -c {bytes} | wc -c) 2>&1");
+            run_trusted(&TrustedRun { ceiling, ..shell(&script) }, |_| {}).unwrap().stdout.trim() == bytes.to_string()
+        };
+        assert!(keep(1 << 20));
+        assert!(!keep(256 << 20));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use executor_container::{EngineError, EngineFacts};
 use executor_python::{Interpreters, PythonSettings};
 use index::{Embedder, FastEmbedder, StaticEmbedder};
-use sandbox::{TrustedRun, run_trusted};
+use sandbox::{Ceiling, TrustedRun, run_trusted};
 use serde::Serialize;
 use server::EmbedderChoice;
 
@@ -125,6 +125,7 @@ fn ask(program: &Path, args: &[&str]) -> Option<String> {
         cwd: None,
         timeout: Duration::from_secs(10),
         cancel: None,
+        ceiling: Ceiling::default(),
     };
     let output = run_trusted(&run, |_| {}).ok()?;
     output.status.success().then_some(output.stdout)

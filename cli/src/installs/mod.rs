@@ -10,6 +10,7 @@ pub(crate) mod index;
 pub(crate) mod kept;
 pub(crate) mod needs;
 pub(crate) mod request;
+mod tree;
 pub(crate) mod web;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -26,6 +26,7 @@ mod learn;
 mod models;
 mod packages;
 mod pages;
+mod repository;
 mod run;
 mod secrets;
 mod serve;

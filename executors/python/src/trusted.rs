@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sandbox::{TrustedRun, run_trusted};
+use sandbox::{Ceiling, TrustedRun, run_trusted};
 
 use crate::settings::PythonSettings;
 
@@ -30,6 +30,7 @@ pub(crate) fn run(
         cwd: None,
         timeout: limit,
         cancel: Some(Arc::clone(&settings.stop)),
+        ceiling: Ceiling::default(),
     };
     let output = run_trusted(&run, line).map_err(|error| error.to_string())?;
     if output.status.success() {
