@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -318,6 +319,21 @@ with zipfile.ZipFile(target, "w") as wheel:
 print(hashlib.sha256(open(target, "rb").read()).hexdigest())
 "#;
 
+/// Runs the program in a namespace without an interface, in a home that never saw an index; what it says, on both streams.
+fn cut_off(fresh: &tempfile::TempDir, uv: Option<&Path>, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new("unshare");
+    // As root the walls need the users that root has; anybody else makes a namespace of their own.
+    let as_root = std::process::Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let namespaces: &[&str] = if as_root { &["--net"] } else { &["--user", "--map-current-user", "--net"] };
+    command.args(namespaces).arg(BINARY).args(args).arg("--home").arg(fresh.path()).env_clear();
+    let path = std::env::var_os("PATH").unwrap();
+    let without = std::env::split_paths(&path).filter(|folder| !folder.join("uv").exists());
+    let path = std::env::join_paths(uv.map(Path::to_owned).into_iter().chain(without)).unwrap();
+    command.env("PATH", path).env("HOME", fresh.path()).env("PEGBOARD_NO_BUNDLED", "true");
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+}
+
 #[test]
 fn a_vendored_package_installs_with_the_network_cut() {
     let home = Home::new();
@@ -337,34 +353,39 @@ fn a_vendored_package_installs_with_the_network_cut() {
     let plain = pack(&["package", "plugins/plain", "-o", "plain.zip", "--json"]).ends(0).json();
     assert_eq!(plain["wheels"], Value::Null);
     assert!(!folder.join("wheels").exists(), "the author's folder is as it was");
-    // In a namespace without an interface, in a home that never saw an index.
-    let cut_off = |package: &str| {
-        let shelf = home.path().join(package.trim_end_matches(".zip"));
-        let unzip = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])";
-        let unpacked = std::process::Command::new("python3")
-            .args(["-c", unzip])
-            .arg(home.path().join(package))
-            .arg(shelf.join("plain"))
-            .status();
-        assert!(unpacked.unwrap().success());
+    // Its own tests keep to the wheel of the lock, and bring uv into this home.
+    fs::create_dir(folder.join("tests")).unwrap();
+    fs::write(
+        folder.join("tests/test_main.py"),
+        "import main\n\ndef test_value():\n    assert main.Echo()._run('a')['value'] == 42\n",
+    )
+    .unwrap();
+    let test = || home.run(&["test", "plugins/plain", "--only", "code", "--json"]).packages().env("UV_FIND_LINKS", &links);
+    assert_eq!(test().ends(0).json()["counts"]["passed"], 1);
+    let lock = fs::read_to_string(folder.join("requirements.lock")).unwrap();
+    fs::write(folder.join("requirements.lock"), lock.replace(&hash, &"0".repeat(64))).unwrap();
+    let refused = test().ends(6).json();
+    assert!(refused["error"]["message"].as_str().unwrap().to_lowercase().contains("hash"), "{refused}");
+    fs::write(folder.join("requirements.lock"), lock).unwrap();
+    let uv = fs::read_dir(home.path().join("cache/tools")).unwrap().map(|entry| entry.unwrap().path().join("bin"));
+    let uv = uv.into_iter().find(|folder| folder.join("uv").is_file()).unwrap();
+    // Installed and called where no package can be had, by uv where it is at hand and by pip where it is not.
+    for road in [Some(uv.as_path()), None] {
         let fresh = tempfile::tempdir().unwrap();
-        let mut command = std::process::Command::new("unshare");
-        // As root the walls need the users that root has; anybody else makes a namespace of their own.
-        let as_root = std::process::Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-        let namespaces: &[&str] = if as_root { &["--net"] } else { &["--user", "--map-current-user", "--net"] };
-        command.args(namespaces).args([BINARY, "call", "plain__echo", "--arg", "text=hi", "--json", "--no-bundled"]);
-        command.arg("--plugins").arg(&shelf).arg("--home").arg(fresh.path());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", fresh.path());
-        let output = command.output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
-    };
-    let (code, said) = cut_off("whole.zip");
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["structured"]["value"], 42);
-    // The control: without the wheels inside there is no way to them.
-    let (code, said) = cut_off("plain.zip");
-    assert_ne!(code, Some(0), "{said}");
-    assert!(said.contains("dependencies") || said.contains("uv"), "{said}");
+        let installed = cut_off(&fresh, road, &["install", &home.path().join("whole.zip").display().to_string(), "--yes"]);
+        assert_eq!(installed.0, Some(0), "{road:?}: {}", installed.1);
+        let (code, said) = cut_off(&fresh, road, &["call", "plain__echo", "--arg", "text=hi", "--json"]);
+        assert_eq!(code, Some(0), "{road:?}: {said}");
+        assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["structured"]["value"], 42);
+        assert_eq!(fresh.path().join("cache/uv").exists(), road.is_some(), "by which road it was made");
+        // The control: without the wheels inside there is no way to them.
+        let fresh = tempfile::tempdir().unwrap();
+        let installed = cut_off(&fresh, road, &["install", &home.path().join("plain.zip").display().to_string(), "--yes"]);
+        assert_eq!(installed.0, Some(0), "{road:?}: {}", installed.1);
+        let (code, said) = cut_off(&fresh, road, &["call", "plain__echo", "--arg", "text=hi", "--json"]);
+        assert_ne!(code, Some(0), "{road:?}: {said}");
+        assert!(said.contains("dependencies") || said.contains("uv"), "{said}");
+    }
     // A wheel that is not the one of the lock is not put inside.
     fs::write(folder.join("requirements.lock"), format!("tiny-wheel==1.0 --hash=sha256:{}\n", "0".repeat(64))).unwrap();
     let refused = pack(&["package", "plugins/plain", "--vendor", "-o", "other.zip", "--json"]).ends(6).json();

@@ -127,6 +127,7 @@ impl Environments {
             Some(lock) => lock,
             None => self.resolve(&base, &requirements.wanted, line)?,
         };
+        let lock = requirements.own.map_or(Ok(lock.clone()), |own| hold(&own, &lock))?;
         let venv = self
             .venv_of(&base, &lock)
             .ok_or(EnvironmentError::Step { step: "reading the lock", problem: "not a file".to_owned() })?;
@@ -347,6 +348,8 @@ pub(crate) struct Requirements {
     pub(crate) wanted: Vec<String>,
     /// The folder of the wheels that it brings.
     wheels: Option<PathBuf>,
+    /// The plugin's lock, where more is installed than is in it: what it pins is held to its hashes.
+    own: Option<PathBuf>,
 }
 
 impl Requirements {
@@ -360,11 +363,11 @@ impl Requirements {
         };
         wanted.extend(further.iter().map(|package| (*package).to_owned()));
         wanted.sort();
-        Ok(Self { lock: None, wanted, wheels: None })
+        Ok(Self { lock: None, wanted, wheels: None, own: self.lock })
     }
 
     fn wanted_digest(&self) -> Digest {
-        let lock = self.lock.as_ref().map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
+        let lock = self.lock.as_ref().or(self.own.as_ref()).map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
         Digest::of(self.wanted.iter().map(String::as_bytes).chain([lock]))
     }
 }
@@ -387,7 +390,19 @@ pub(crate) fn requirements(plugin: &Plugin) -> Result<Option<Requirements>, Envi
     wanted.sort();
     // Without a lock nothing would say which wheels they are.
     let wheels = Some(plugin.root.join(VENDORED)).filter(|folder| lock.is_some() && folder.is_dir());
-    Ok((lock.is_some() || !wanted.is_empty()).then_some(Requirements { lock, wanted, wheels }))
+    Ok((lock.is_some() || !wanted.is_empty()).then_some(Requirements { lock, wanted, wheels, own: None }))
+}
+
+/// Writes down what was resolved beside a plugin's lock, as far as the lock leaves open. The index says which bytes a version is anew at each
+/// resolving; the plugin's author said it once.
+fn hold(own: &Path, resolved: &Path) -> Result<PathBuf, EnvironmentError> {
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| step("reading the lock", &error));
+    let held = lock::held_to(&read(own)?, &read(resolved)?).map_err(|problem| EnvironmentError::Lock { problem })?;
+    let path = resolved.with_file_name(format!("held-{}.txt", Digest::of([held.as_bytes()]).short()));
+    let beside = path.with_extension(format!("tmp-{}", std::process::id()));
+    write(&beside, held.as_bytes())?;
+    fs::rename(&beside, &path).map_err(|error| step("keeping the lock", &error))?;
+    Ok(path)
 }
 
 pub(crate) fn step(step: &'static str, error: &std::io::Error) -> EnvironmentError {

@@ -2,6 +2,8 @@
 //!
 //! Accepted is one pinned release a line with its hashes, and nothing else.
 
+use std::collections::HashSet;
+
 /// Why a lock was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
@@ -39,6 +41,26 @@ pub(crate) fn releases(text: &str) -> Result<Vec<String>, LockError> {
     check(text)?;
     let release = |entry: &String| entry.split(" --hash=").next().unwrap_or_default().trim().to_owned();
     Ok(entries(text).iter().map(|(_, entry)| release(entry)).collect())
+}
+
+/// A lock that was resolved beside another, with each release of that one as it stands there: the same hashes, and no more of them.
+///
+/// # Errors
+/// As [`check`], of either.
+pub(crate) fn held_to(own: &str, resolved: &str) -> Result<String, LockError> {
+    check(own)?;
+    check(resolved)?;
+    let own: Vec<String> = entries(own).into_iter().map(|(_, entry)| entry).collect();
+    let pinned: HashSet<String> = own.iter().map(|entry| project(entry)).collect();
+    let others = entries(resolved).into_iter().map(|(_, entry)| entry).filter(|entry| !pinned.contains(&project(entry)));
+    Ok(own.iter().cloned().chain(others).map(|entry| entry + "\n").collect())
+}
+
+/// The name of an entry as indexes spell it, without extras: `Typing_Extensions[x]==4` is `typing-extensions`.
+fn project(entry: &str) -> String {
+    let name: String = entry.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    let parts: Vec<&str> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
+    parts.join("-").to_ascii_lowercase()
 }
 
 /// The entries with the one-based line where each starts; an entry may go on over several lines.
@@ -104,6 +126,20 @@ mod tests {
             "# made once\nsix==1.17.0 \\\n    {HASH} \\\n    {HASH}\n    # via x\ntyping-extensions==4.1 ; python_version < '3.11' \\\n {HASH}\n"
         );
         assert_eq!(check(&lock), Ok(()));
+    }
+
+    #[test]
+    fn what_is_resolved_beside_a_lock_keeps_its_hashes() {
+        let (own, other) = (HASH.to_owned(), HASH.replace("4721", "ffff"));
+        let lock = format!("Typing_Extensions==4.1 ; python_version < '3.11' \\\n    {own}\nsix==1.17.0 {own}\n");
+        let resolved =
+            format!("pytest==9.0 {other}\nsix==1.17.0 \\\n    {own} \\\n    {other}\ntyping-extensions==4.1 {other}\n");
+        let held = held_to(&lock, &resolved).unwrap();
+        let lines: Vec<&str> = held.lines().collect();
+        let typing = format!("Typing_Extensions==4.1 ; python_version < '3.11'  {own}");
+        assert_eq!(lines, [typing.as_str(), &format!("six==1.17.0 {own}"), &format!("pytest==9.0 {other}")]);
+        assert_eq!(check(&held), Ok(()));
+        assert!(held_to("six", &resolved).is_err() && held_to(&lock, "--index-url https://evil.example").is_err());
     }
 
     #[test]
