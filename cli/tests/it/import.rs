@@ -205,6 +205,18 @@ fn a_bundle_of_an_mcp_server_is_imported_and_its_server_answers() {
     }
     assert!(home.path().join("imported/note_keeper/server/node_modules/kept/index.js").is_file());
     home.run(&["validate", "imported/note_keeper"]).ends(0);
+    // The same from its folder, where somebody has unpacked it.
+    home.run(&["import", "theirs/notes", "-o", "unpacked"]).ends(0);
+    let [packed, unpacked] = ["imported", "unpacked"].map(|folder| {
+        let folder = home.path().join(folder).join("note_keeper");
+        (fs::read_to_string(folder.join("plugin.yaml")).unwrap(), folder.join("server/node_modules/kept/index.js").is_file())
+    });
+    assert_eq!(packed, unpacked);
+    // And from there into the store.
+    let install = ["install", "./unpacked/note_keeper", "--yes", "--allow", "runtime", "--allow", "secrets"];
+    home.run(&install[..5]).ends(4);
+    home.run(&install).ends(0);
+    home.run(&["uninstall", "note_keeper"]).ends(0);
     let here = |args: &[&str]| home.run(&[args, &["--plugins", "imported", "--json"]].concat());
     // Its secret comes from the operator, and its tools wait for a yes.
     assert_eq!(here(&["call", "note_keeper__show", "--args", "{}"]).end().code, 5);

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Keys that are read; the rest is named in the notes.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 17] = [
     "manifest_version",
     "dxt_version",
     "$schema",
@@ -27,6 +27,8 @@ const KNOWN: [&str; 15] = [
     "keywords",
     "server",
     "user_config",
+    "compatibility",
+    "tools",
 ];
 /// Variables that a bundle's host fills in and nothing here could: where a person's folders are.
 const HOST_FOLDERS: [&str; 4] = ["${HOME}", "${DESKTOP}", "${DOCUMENTS}", "${DOWNLOADS}"];
@@ -59,14 +61,7 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
     let title = text(document, "name").unwrap_or(plugin.folder);
     let name = [title, plugin.folder].into_iter().find_map(|text| words::name(text, 30));
     let Some(name) = name else { return Err(ForeignError::NotAPlugin { file, expected: "a name with letters" }) };
-    let version = text(document, "version").and_then(words::version).unwrap_or_else(|| {
-        notes.push("its version is missing or not a version: 0.1.0 was taken".to_owned());
-        "0.1.0".to_owned()
-    });
-    let mut manifest = Map::new();
-    manifest.insert("name".to_owned(), json!(name));
-    manifest.insert("version".to_owned(), json!(version));
-    manifest.insert("description".to_owned(), json!(cut(text(document, "description").unwrap_or(title), 2000)));
+    let mut manifest = words::head(document, &name, text(document, "description").unwrap_or(title), &mut notes);
     about(document, &mut manifest);
     manifest.insert("runtime".to_owned(), json!("mcp"));
     manifest.insert("max_memory_mb".to_owned(), json!(1024));
@@ -82,10 +77,7 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
     }
     manifest.insert("mcp".to_owned(), section);
     notes.push(format!("its tools are read from its server and wait for your approval: pegboard approve {name}"));
-    for key in document.keys().filter(|key| !KNOWN.contains(&key.as_str()) && !["compatibility", "tools"].contains(&key.as_str()))
-    {
-        notes.push(format!("`{}` has no place in plugin.yaml", cut(key, 60)));
-    }
+    words::leave(document, &KNOWN, &mut notes);
     let executable = start.command.first().filter(|program| program.starts_with("./")).cloned();
     Ok(Converted { manifest, adapter: None, pairs_script: None, whole: true, executable, notes })
 }

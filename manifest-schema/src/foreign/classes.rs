@@ -36,19 +36,12 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
         .find_map(|text| words::name(text, 30));
     let Some(name) = name else { return Err(ForeignError::NotAPlugin { file, expected: "a name with letters" }) };
     let (module, class) = entry(plugin, document)?;
-    let version = text(document, "version").and_then(words::version).unwrap_or_else(|| {
-        notes.push("its version is missing or not a version: 0.1.0 was taken".to_owned());
-        "0.1.0".to_owned()
-    });
     let description = text(document, "description").unwrap_or_else(|| {
         notes.push("it says nothing of what it does: the description is its name".to_owned());
         title
     });
     notes.push("what its `execute` takes is not in its manifest: any object is taken; write an `args_schema`".to_owned());
-    let mut manifest = Map::new();
-    manifest.insert("name".to_owned(), json!(name));
-    manifest.insert("version".to_owned(), json!(version));
-    manifest.insert("description".to_owned(), json!(cut(description, 2000)));
+    let mut manifest = words::head(document, &name, description, &mut notes);
     text(document, "author").map(|author| manifest.insert("author".to_owned(), json!(cut(author, 200))));
     let spec = json!({
         "name": words::name(title, 32).unwrap_or_else(|| name.clone()), "description": cut(description, 2000), "module_path": module, "class_name": class,
@@ -70,9 +63,7 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
     for key in ["min_core_version", "max_core_version"].into_iter().filter(|key| document.contains_key(*key)) {
         notes.push(format!("`{key}` is a version of another host and was left out"));
     }
-    for key in document.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-        notes.push(format!("`{}` has no place in plugin.yaml", cut(key, 60)));
-    }
+    words::leave(document, &KNOWN, &mut notes);
     Ok(Converted { manifest, adapter: None, pairs_script: None, whole: false, executable: None, notes })
 }
 

@@ -52,14 +52,7 @@ pub(super) fn convert(plugin: &ForeignPlugin<'_>, document: &Map<String, Value>)
         notes.push("it says nothing of what it does: the description is its verb".to_owned());
         said
     });
-    let version = text(document, "version").and_then(words::version).unwrap_or_else(|| {
-        notes.push("its version is missing or not a version: 0.1.0 was taken".to_owned());
-        "0.1.0".to_owned()
-    });
-    let mut manifest = Map::new();
-    manifest.insert("name".to_owned(), json!(name));
-    manifest.insert("version".to_owned(), json!(version));
-    manifest.insert("description".to_owned(), json!(cut(description, 2000)));
+    let mut manifest = words::head(document, &name, description, &mut notes);
     let author = text(&metadata, "author").or_else(|| text(document, "author"));
     author.map(|author| manifest.insert("author".to_owned(), json!(cut(author, 200))));
     let inputs = Inputs::read(document, &mut notes);
@@ -113,9 +106,7 @@ fn finish(
     if document.get("outputDefinitions").is_some_and(|value| !is_empty(value)) {
         notes.push("`outputDefinitions` promise no types that could be checked: no `output_schema` was made of them".to_owned());
     }
-    for key in document.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-        notes.push(format!("`{}` has no place in plugin.yaml", cut(key, 60)));
-    }
+    words::leave(document, &KNOWN, notes);
     converted
 }
 

@@ -23,6 +23,23 @@ pub(super) fn name(text: &str, limit: usize) -> Option<String> {
     (!cut.is_empty()).then(|| cut.to_owned())
 }
 
+/// The head of a manifest; a version that is none is replaced, and said to be.
+pub(super) fn head(document: &Map<String, Value>, name: &str, description: &str, notes: &mut Vec<String>) -> Map<String, Value> {
+    let version = text(document, "version").and_then(version).unwrap_or_else(|| {
+        notes.push("its version is missing or not a version: 0.1.0 was taken".to_owned());
+        "0.1.0".to_owned()
+    });
+    let description = cut(description, 2000);
+    let head = [("name", json!(name)), ("version", json!(version)), ("description", json!(description))];
+    head.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Says which keys are not read.
+pub(super) fn leave(document: &Map<String, Value>, known: &[&str], notes: &mut Vec<String>) {
+    let left = document.keys().filter(|key| !known.contains(&key.as_str()));
+    notes.extend(left.map(|key| format!("`{}` has no place in plugin.yaml", cut(key, 60))));
+}
+
 /// A semantic version for any version: `1.0` is `1.0.0`.
 pub(super) fn version(text: &str) -> Option<String> {
     let text = text.trim().trim_start_matches(['v', 'V']);
