@@ -29,5 +29,6 @@ pub use package::{Folder, PackageError, Packed};
 pub use path::{Clash, PackagePath, PathProblem};
 pub use signature::{Day, KeyError, KeyId, PublicKey, SecretKey, SignatureError, Terms, TrustStore, Trusted, TrustedKey, sign};
 pub use store::{
-    Collected, Entry, FileChange, HISTORY, LOCKFILE, Lockfile, LockfileError, MAX_PREVIOUS, Place, Release, STORE, Store, Writer,
+    Collected, Entry, FileChange, HISTORY, LOCKFILE, Lease, Lockfile, LockfileError, MAX_PREVIOUS, Place, Release, STORE, Steady,
+    Store, Writer,
 };

@@ -428,6 +428,10 @@ fn unable(plugin: &PluginEntry) -> Option<ToolFailure> {
             let message = "the plugin's name is refused, since it is taken for another one's";
             Some(ToolFailure::new(FailureKind::Unavailable, message).with_hint("ask the operator to run `pegboard doctor`"))
         }
+        Is::Untrusted { .. } => {
+            let message = "the plugin is not signed by anyone whom the operator trusts";
+            Some(ToolFailure::new(FailureKind::Unavailable, message).with_hint("ask the operator to run `pegboard doctor`"))
+        }
         Is::Lacking { problems } => Some(
             ToolFailure::new(FailureKind::Unavailable, format!("the plugin {}", problems.join("; and ")))
                 .with_hint("ask the operator to install what is missing"),

@@ -13,6 +13,7 @@ use std::{
 };
 
 use policy::{Approval, Grants, SecretValue, ToolPatterns};
+use registry::TrustStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -225,6 +226,16 @@ fn read_approval(path: &Path) -> Result<Approved, OperatorError> {
     let approval = serde_json::from_str(&text)
         .map_err(|error| OperatorError::Malformed { path: path.to_owned(), reason: error.to_string() })?;
     Ok(Approved { approval, stamp: format!("{}-{}-{}", metadata.ino(), metadata.mtime(), metadata.mtime_nsec()) })
+}
+
+/// The keys whose signatures count: `trust.yaml`. Read only where somebody has to vouch for what is installed.
+pub(crate) fn read_trust(dirs: &Dirs) -> Result<TrustStore, OperatorError> {
+    let path = dirs.config.join("trust.yaml");
+    if path.exists() {
+        // Who can write the file can let any package in.
+        check_private(&path, 0o022, "0600")?;
+    }
+    read_yaml(&path).map(Option::unwrap_or_default)
 }
 
 fn read_grants(path: &Path) -> Result<Grants, OperatorError> {

@@ -15,15 +15,16 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 use policy::Allowed;
-use registry::{LOCKFILE, Store};
+use registry::{FileDigest, LOCKFILE, Lease, Lockfile, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Availability, Code, Executors, Host, Operator, Seen, Settings, StartError, View,
-    catalog::{Catalog, Ingredients, Loader, Preparation, build},
+    Availability, Code, Executors, Host, Operator, OperatorError, Seen, Settings, StartError, View,
+    catalog::{Catalog, Ingredients, Loader, Preparation, Vouchers, build},
     mcp::Lists,
     observed::Records,
+    operator::read_trust,
     witness,
 };
 
@@ -34,6 +35,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(30);
 const RETRY_LAST: Duration = Duration::from_secs(600);
 /// How often to look where the operating system cannot tell.
 const POLL: Duration = Duration::from_millis(750);
+/// How often to ask again who vouches for what is installed, where nothing else asks: a key's last day ends by itself.
+const RECHECK: Duration = Duration::from_secs(3_600);
 /// The list of all tools is expensive for a model above this, in tokens.
 const EXPENSIVE_LIST: usize = 10_000;
 
@@ -54,6 +57,9 @@ pub(crate) enum Trigger {
 pub(crate) struct Refresher {
     loader: Loader,
     operator: Arc<Operator>,
+    lockfile: Lockfile,
+    /// None: nobody has to vouch for what is installed.
+    vouchers: Option<Vouchers>,
     prepared: HashMap<(String, Digest), Preparation>,
     /// Preparations that run, that wait to be tried again, or that failed for good, with what the plugin was allowed.
     preparing: HashMap<(String, Digest), Arc<Allowed>>,
@@ -70,9 +76,12 @@ pub(crate) struct Refresher {
 
 /// Reads everything for the first time.
 pub(crate) fn begin(settings: &Settings, executors: &Executors) -> Result<(Refresher, Catalog), StartError> {
+    let (lockfile, operator) = read(settings)?;
     let mut refresher = Refresher {
         loader: Loader::default(),
-        operator: Arc::new(Operator::read(&settings.dirs)?),
+        operator: Arc::new(operator?),
+        lockfile: lockfile?,
+        vouchers: if settings.require_signature { Some(Vouchers::new(read_trust(&settings.dirs)?)) } else { None },
         prepared: HashMap::new(),
         preparing: HashMap::new(),
         attempts: HashMap::new(),
@@ -88,6 +97,14 @@ pub(crate) fn begin(settings: &Settings, executors: &Executors) -> Result<(Refre
     Ok((refresher, catalog))
 }
 
+/// What is installed and what the operator gave, of one moment: a command may be changing both.
+fn read(settings: &Settings) -> Result<(Result<Lockfile, StartError>, Result<Operator, OperatorError>), StartError> {
+    let failed = |source| StartError::Lockfile { source: Box::new(source) };
+    let store = Store::at(&settings.dirs.data, &settings.dirs.config);
+    let _steady = store.steady().map_err(failed)?;
+    Ok((store.read().map_err(failed), Operator::read(&settings.dirs)))
+}
+
 /// Builds a catalog whenever something asks for one, until the host stops or is gone.
 pub(crate) async fn run(
     host: Weak<Host>,
@@ -98,10 +115,12 @@ pub(crate) async fn run(
     loop {
         let Some(settle) = host.upgrade().map(|host| host.settings.debounce) else { return };
         let poll = refresher.watcher.as_ref().is_some_and(|watch| watch.blind);
+        let recheck = refresher.vouchers.is_some();
         let trigger = tokio::select! {
             trigger = triggers.recv() => trigger,
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(POLL), if poll => Some(Trigger::Files),
+            () = tokio::time::sleep(RECHECK), if recheck => Some(Trigger::Files),
         };
         let Some(trigger) = trigger else { return };
         let mut batch = vec![trigger];
@@ -205,7 +224,11 @@ impl Refresher {
     }
 
     fn build(&mut self, settings: &Settings, executors: &Executors, previous: Option<&Catalog>) -> Result<Catalog, StartError> {
-        let found = self.loader.look(&settings.plugins, &Store::at(&settings.dirs.data, &settings.dirs.config))?;
+        let store = Store::at(&settings.dirs.data, &settings.dirs.config);
+        // Before anything of them is used.
+        let lease = lease(&store, &self.lockfile, previous);
+        let found = self.loader.look(&settings.plugins, &store, &self.lockfile)?;
+        let untrusted = self.vouchers.as_mut().map(|vouchers| vouchers.missing(&store, &self.lockfile)).unwrap_or_default();
         self.linked.clone_from(&found.linked);
         self.generation += 1;
         let approvals = &self.operator.approvals;
@@ -228,6 +251,8 @@ impl Refresher {
             reached: executors.level(),
             runtimes: executors.runtimes(),
             records,
+            untrusted,
+            lease,
             queue_per_plugin: settings.queue_per_plugin,
             lists: self.lists.fresh(),
         }))
@@ -283,13 +308,8 @@ impl Refresher {
         if wanted.is_some_and(|wanted| host.retrieval.want(wanted)) {
             host.progress.send_modify(|now| (now.switching, now.embedding) = (true, true));
         }
-        match Operator::read(&host.settings.dirs) {
-            Ok(operator) if operator == *self.operator => {}
-            Ok(operator) => self.operator = Arc::new(operator),
-            // An unreadable file of grants must neither give nor take anything.
-            Err(error) => {
-                tracing::error!(%error, hint = error.hint(), "the operator's files are not valid, the old ones stay in force");
-            }
+        if !host.settings.frozen {
+            self.read(&host.settings);
         }
         let old = host.catalog();
         match self.build(&host.settings, &host.executors, Some(&old)) {
@@ -315,6 +335,40 @@ impl Refresher {
             tokio::spawn(async move { executor.retire(&plugin).await });
         }
         self.watch(host);
+    }
+
+    /// Reads again what is installed and what the operator gave. What can't be read neither gives nor takes anything, and holds up nothing else.
+    fn read(&mut self, settings: &Settings) {
+        let (lockfile, operator) = match read(settings) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "a change of what is installed is decided and not carried out, the old state stays"
+                );
+                return;
+            }
+        };
+        match lockfile {
+            Ok(lockfile) => self.lockfile = lockfile,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "what is installed cannot be read again, what was installed stays")
+            }
+        }
+        match operator {
+            Ok(operator) if operator == *self.operator => {}
+            Ok(operator) => self.operator = Arc::new(operator),
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "the operator's files are not valid, the old ones stay in force");
+            }
+        }
+        let Some(vouchers) = &mut self.vouchers else { return };
+        match read_trust(&settings.dirs) {
+            Ok(trust) => vouchers.renew(trust),
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "the trusted keys are not valid, the old ones stay in force");
+            }
+        }
     }
 
     /// Watches what is there now. What is watched for the first time may have changed between the last look and now, so it is
@@ -364,6 +418,23 @@ impl Refresher {
             });
         }
     }
+}
+
+/// Keeps the packages that are served in the store, whoever clears up there.
+fn lease(store: &Store, lockfile: &Lockfile, previous: Option<&Catalog>) -> Option<Arc<Lease>> {
+    let digests: BTreeSet<FileDigest> =
+        lockfile.entries().filter(|entry| entry.active).map(|entry| entry.release.digest).collect();
+    if digests.is_empty() {
+        return None;
+    }
+    let held = previous.and_then(|catalog| catalog.lease.as_ref()).filter(|lease| *lease.digests() == digests);
+    let fresh = || {
+        let warn = |error: &registry::Error| {
+            tracing::warn!(%error, "what is served can't be written down: clearing up the store may take it away");
+        };
+        store.lease(digests.clone()).inspect_err(warn).ok().flatten().map(Arc::new)
+    };
+    held.cloned().or_else(fresh)
 }
 
 /// Whether nothing that anyone could see differs.

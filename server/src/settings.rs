@@ -65,6 +65,8 @@ pub struct Settings {
     pub pinned: Vec<String>,
     /// Watch no file; grants stay as they were read.
     pub frozen: bool,
+    /// Serve nothing of the store that no trusted key vouches for.
+    pub require_signature: bool,
     /// Get every plugin ready at once instead of at its first call.
     pub warm: bool,
     /// How the meaning of words is measured.
@@ -95,6 +97,7 @@ impl Settings {
             view: View::All,
             pinned: Vec::new(),
             frozen: false,
+            require_signature: false,
             warm: false,
             embedder: EmbedderChoice::default(),
             reconsider: None,

@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use pegboard_tests::processes::wait_until;
 use pegboard_tests::server::{Home, Server};
 use pegboard_tests::stdio::Connection;
 use serde_json::json;
@@ -101,5 +102,73 @@ fn a_running_server_follows_within_a_second() -> Result<()> {
     let took = told(&mut client, false, Instant::now())?;
     ensure!(took < WITHIN, "an uninstall took {took:?}");
     ensure!(client.call(TOOL, &json!({})).is_err() || !is_listed(&mut client)?);
+    Ok(())
+}
+
+/// What `store gc --all` removed and what it left because somebody uses it.
+fn cleared(home: &Home) -> Result<[usize; 2]> {
+    let output = home.run(&["store", "gc", "--all", "--json"])?;
+    done(&output)?;
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    Ok(["removed", "in_use"].map(|key| document[key].as_array().map_or(0, Vec::len)))
+}
+
+#[test]
+fn what_runs_is_not_cleared_away() -> Result<()> {
+    let home = Home::with(&[])?;
+    let one = package(&home, "1.0.0")?;
+    done(&home.run(&["install", &one.display().to_string(), "--yes"])?)?;
+    let (server, mut client) = Server::stdio(&home, &[])?;
+    client.limit = Duration::from_secs(30);
+    let began = Instant::now();
+    // It imports a module of its package only when it is almost over.
+    let running = client.start("tools/call", &json!({"name": TOOL, "arguments": {"seconds": LONG.as_secs()}}))?;
+    done(&home.run(&["uninstall", "held"])?)?;
+    told(&mut client, false, Instant::now())?;
+    assert_eq!(cleared(&home)?, [0, 1], "{}", server.log_end());
+    ensure!(began.elapsed() < LONG, "the machine is too slow to tell: the call was over before the store was cleared");
+    let finished = client.answer(running)?;
+    assert_eq!(finished["result"]["structuredContent"]["version"], "1.0.0", "{finished}; {}", server.log_end());
+    // Nobody uses it now.
+    let mut counts = [0, 0];
+    let gone = wait_until(Duration::from_secs(30), || {
+        counts = cleared(&home).unwrap_or_default();
+        counts == [1, 0]
+    });
+    ensure!(gone, "{counts:?}; {}", server.log_end());
+    // What a killed server used is anybody's.
+    done(&home.run(&["install", &one.display().to_string(), "--yes"])?)?;
+    told(&mut client, true, Instant::now())?;
+    done(&home.run(&["uninstall", "held"])?)?;
+    drop((client, server));
+    assert_eq!(cleared(&home)?, [1, 0]);
+    Ok(())
+}
+
+#[test]
+fn a_key_that_is_no_longer_trusted_ends_what_it_vouched_for() -> Result<()> {
+    let home = Home::with(&[])?;
+    let one = package(&home, "1.0.0")?.display().to_string();
+    let key = home.path().join("ada.key").display().to_string();
+    done(&home.run(&["keygen", &key])?)?;
+    done(&home.run(&["sign", &one, "--key", &key])?)?;
+    done(&home.run(&["trust", "add", "ada", &format!("{key}.pub")])?)?;
+    fs::write(home.path().join("config/pegboard.toml"), "require_signature = true\n")?;
+    done(&home.run(&["install", &one, "--yes"])?)?;
+    let (server, mut client) = Server::stdio(&home, &[])?;
+    client.limit = Duration::from_secs(30);
+    assert_eq!(version(&mut client)?, "1.0.0");
+    let running = client.start("tools/call", &json!({"name": TOOL, "arguments": {"seconds": 600}}))?;
+    done(&home.run(&["trust", "remove", "ada"])?)?;
+    let took = told(&mut client, false, Instant::now())?;
+    ensure!(took < WITHIN, "it took {took:?}; {}", server.log_end());
+    // What ran is ended, and nothing new begins.
+    let ended = client.answer(running)?;
+    assert_eq!(ended["result"]["isError"], true, "{ended}");
+    let refused = client.call(TOOL, &json!({}))?;
+    ensure!(refused["content"][0]["text"].as_str().is_some_and(|text| text.contains("not signed")), "{refused}");
+    done(&home.run(&["trust", "add", "ada", &format!("{key}.pub")])?)?;
+    told(&mut client, true, Instant::now())?;
+    assert_eq!(version(&mut client)?, "1.0.0");
     Ok(())
 }

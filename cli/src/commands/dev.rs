@@ -15,7 +15,7 @@ use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher};
 use server::{HttpServer, HttpSettings, PluginsFolder, PluginsSource, Shutdown, Witness};
 
-use self::{console::Console, eager::Eager};
+use self::console::Console;
 use super::{host, serve, validate};
 use crate::{
     args::Shelf,
@@ -103,8 +103,8 @@ impl Dev {
     fn executors(&self, settings: &Settings, folder: &Path, console: &Arc<Console>) -> Outcome<server::Executors> {
         let python = host::python_executor(settings)?;
         let mcp = host::mcp_executor(settings, executor_api::Executor::level(&python))?;
-        let python = Eager::new(python, folder.to_owned(), Arc::clone(console));
-        let mut executors = server::Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp));
+        let python = eager::executor(python, folder.to_owned(), Arc::clone(console));
+        let mut executors = server::Executors::new(python).with_mcp(Arc::new(mcp));
         if let Some(container) = host::container_executor(settings) {
             executors = executors.with_container(Arc::new(container));
         }

@@ -20,7 +20,7 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn run(&self, settings: &Settings, output: &Output) -> Outcome {
-        installs::settle(&settings.places)?;
+        let _steady = installs::settle(&settings.places)?;
         let mut history = installs::history(&installs::store(&settings.places))?;
         history.retain(|done| self.plugin.as_ref().is_none_or(|plugin| done.plugin == *plugin));
         output.show(&json!({"history": history.iter().map(document).collect::<Vec<_>>()}), |output| {

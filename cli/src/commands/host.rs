@@ -2,16 +2,15 @@
 
 use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
-use executor_api::{CallIo, Executor, Observer, PluginState, ToolFailure, ToolOutcome};
+use executor_api::Executor;
 use executor_container::{ContainerExecutor, ContainerSettings};
 use executor_mcp::{McpExecutor, McpSettings};
 use executor_python::{PythonExecutor, PythonSettings};
-use futures::future::BoxFuture;
-use manifest_schema::ToolSpec;
-use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
+use policy::{Allowed, Level, Plugin};
 use server::{Dirs, Executors, Host, PluginsFolder, PluginsSource, Reconsider, View};
 use tokio::runtime::Runtime;
 
+use super::readying::{Readied, Readies, Readying};
 use crate::{
     args::Shelf,
     bundled,
@@ -64,8 +63,6 @@ pub(crate) fn settings(settings: &Settings, shelf: &Shelf) -> Outcome<server::Se
     if added.is_dir() {
         told.plugins.push(PluginsFolder { path: added, source: PluginsSource::Folder });
     }
-    // The server reads the lockfile itself; what an ended command had decided is carried out before.
-    installs::settle(places)?;
     if settings.bundled(shelf)
         && let Some(path) = bundled::unpack(&places.cache)?
     {
@@ -75,6 +72,7 @@ pub(crate) fn settings(settings: &Settings, shelf: &Shelf) -> Outcome<server::Se
     told.view = view(file.view.unwrap_or(ViewChoice::All));
     told.pinned.clone_from(&file.pin);
     told.frozen = file.frozen;
+    told.require_signature = file.require_signature;
     told.warm = file.warm;
     told.embedder = super::embedder::choose(settings)?;
     let again = settings.clone();
@@ -211,8 +209,11 @@ fn refused(error: &server::StartError) -> Failure {
     let message = format!("{error}{source}");
     match error {
         server::StartError::Operator(inner) => Failure::usage("operator.invalid", message).maybe_hint(inner.hint()),
-        server::StartError::Lockfile { .. } => Failure::new(Exit::Invalid, "lockfile.invalid", message)
-            .hint("mend the lockfile, or take an earlier one from version control and run pegboard sync"),
+        server::StartError::Lockfile { source } => match &**source {
+            registry::Error::Lockfile(_) => Failure::new(Exit::Invalid, "lockfile.invalid", message)
+                .hint("mend the lockfile, or take an earlier one from version control and run pegboard sync"),
+            other => installs::failure(other),
+        },
         server::StartError::PluginsFolder { .. } => Failure::not_found("plugins.not_found", message),
         server::StartError::Setting { .. } => Failure::usage("settings.invalid", message),
         server::StartError::Index { .. } | server::StartError::Random { .. } => Failure::new(Exit::Internal, "internal", message),
@@ -250,66 +251,30 @@ pub(crate) fn narrow_with(
 ) -> Outcome<Runners> {
     let level = python.level();
     let mcp = mcp_executor(settings, level)?;
-    let wanted: Wanted = Arc::new(wanted);
-    let python = Narrow { inner: Arc::new(python), wanted: wanted.clone() };
-    let mcp = Narrow { inner: Arc::new(mcp), wanted: wanted.clone() };
-    let mut executors = Executors::new(Arc::new(python)).with_mcp(Arc::new(mcp));
+    let narrow = Narrow(Arc::new(wanted));
+    let mut executors = Executors::new(narrow.around(python)).with_mcp(narrow.around(mcp));
     if let Some(container) = container_executor(settings) {
-        executors = executors.with_container(Arc::new(Narrow { inner: Arc::new(container), wanted }));
+        executors = executors.with_container(narrow.around(container));
     }
     Ok(Runners { executors, level })
 }
 
-type Wanted = Arc<dyn Fn(&Plugin) -> bool + Send + Sync>;
+/// Makes nothing ready but what is wanted, so that `pegboard list` starts no plugin, installs no package and asks no server.
+#[derive(Clone)]
+struct Narrow(Arc<dyn Fn(&Plugin) -> bool + Send + Sync>);
 
-/// An executor that makes nothing ready but what is wanted, so that `pegboard list` starts no plugin, installs no package and asks no server.
-struct Narrow {
-    inner: Arc<dyn Executor>,
-    wanted: Wanted,
+impl Narrow {
+    fn around(&self, executor: impl Executor + 'static) -> Arc<dyn Executor> {
+        Arc::new(Readying { executor: Arc::new(executor), way: self.clone() })
+    }
 }
 
-impl Executor for Narrow {
-    fn run(&self, call: PermittedCall, io: CallIo) -> BoxFuture<'_, ToolOutcome> {
-        self.inner.run(call, io)
-    }
-
-    fn prepare(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> BoxFuture<'_, Result<Vec<ToolSpec>, ToolFailure>> {
-        if (self.wanted)(&plugin) {
-            return self.inner.prepare(plugin, allowed);
+impl Readies for Narrow {
+    fn ready<'a>(&'a self, executor: &'a dyn Executor, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> Readied<'a> {
+        if (self.0)(&plugin) {
+            return executor.prepare(plugin, allowed);
         }
         // Neither made ready nor failed: the command ends before anyone would ask.
         Box::pin(std::future::pending())
-    }
-
-    fn retire(&self, plugin: &str) -> BoxFuture<'_, ()> {
-        self.inner.retire(plugin)
-    }
-
-    fn finish(&self, plugin: &str) -> BoxFuture<'_, ()> {
-        self.inner.finish(plugin)
-    }
-
-    fn end_session(&self, session: &SessionId) -> BoxFuture<'_, ()> {
-        self.inner.end_session(session)
-    }
-
-    fn level(&self) -> Level {
-        self.inner.level()
-    }
-
-    fn states(&self) -> Vec<PluginState> {
-        self.inner.states()
-    }
-
-    fn observe(&self, observer: Observer) {
-        self.inner.observe(observer);
-    }
-
-    fn metrics(&self) -> BoxFuture<'_, String> {
-        self.inner.metrics()
-    }
-
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        self.inner.shutdown()
     }
 }

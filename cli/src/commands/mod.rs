@@ -35,6 +35,7 @@ pub(crate) mod pin;
 mod powers;
 mod progress;
 pub(crate) mod publish;
+mod readying;
 pub(crate) mod remove;
 pub(crate) mod revoke;
 pub(crate) mod rollback;

@@ -12,6 +12,7 @@ use crate::{
         self, Done,
         kept::{self, Hand},
     },
+    operator::trust,
     output::{Output, Tone},
     settings::Settings,
 };
@@ -47,6 +48,10 @@ impl Rollback {
             installs::failure(&error)
                 .hint(format!("nothing was changed; pegboard install {name}@{} fetches it again", release.version))
         })?;
+        if settings.file.require_signature {
+            let vouched = store.vouchers(release.digest, &trust::read(&settings.places)?, trust::today());
+            vouched.map_err(|error| installs::failure(&error))?;
+        }
         lockfile.put(entry.clone());
         let changes =
             kept::change(&settings.places, &name, before.as_ref().map(|before| &before.release), Hand::Returns(&release))?;

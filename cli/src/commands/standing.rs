@@ -61,6 +61,7 @@ pub(crate) const fn state(entry: &PluginEntry) -> (&'static str, Tone) {
         Availability::Disabled => ("disabled", Tone::Dim),
         Availability::Incompatible { .. } => ("incompatible", Tone::Bad),
         Availability::NameRefused { .. } => ("refused", Tone::Bad),
+        Availability::Untrusted { .. } => ("untrusted", Tone::Bad),
         Availability::Lacking { .. } => ("lacking", Tone::Care),
         Availability::Unsupported { .. } => ("unsupported", Tone::Dim),
     }
@@ -90,6 +91,11 @@ pub(crate) fn reasons(entry: &PluginEntry) -> Vec<Reason> {
             }]
         }
         Availability::NameRefused { reason } => vec![Reason { kind: "name", message: reason.clone(), remedy: None }],
+        Availability::Untrusted { reason } => vec![Reason {
+            kind: "signature",
+            message: format!("{reason}, and pegboard.toml says `require_signature`"),
+            remedy: Some("pegboard trust list".to_owned()),
+        }],
         Availability::Lacking { problems } => {
             problems.iter().map(|problem| Reason { kind: "dependency", message: problem.clone(), remedy: None }).collect()
         }

@@ -17,7 +17,7 @@ use crate::{
     settings::Settings,
 };
 
-/// A plugin that was uninstalled can be brought back for this long, in seconds, whatever `gc` removes; calls on it end long before.
+/// A plugin that was uninstalled can be brought back for this long, in seconds, whatever `gc` removes.
 const SPARED: u64 = 24 * 60 * 60;
 
 /// Check and clean the store of packages
@@ -37,7 +37,8 @@ enum Action {
     Verify,
     /// Remove packages that no release of the lockfile needs
     ///
-    /// Earlier releases that a rollback can return to are needed. What was uninstalled within the last day is kept, unless --all is given.
+    /// Earlier releases that a rollback can return to are needed. What was uninstalled within the last day is kept, unless --all is given. What a
+    /// running server or command uses is kept in any case.
     #[command(after_long_help = "Examples:\n  pegboard store gc\n  pegboard store gc --all --dry-run")]
     Gc {
         /// Only say what would be removed
@@ -106,11 +107,17 @@ fn collect(settings: &Settings, output: &Output, dry_run: bool, all: bool) -> Ou
     let fresh = installs::history(writer.store())?.into_iter().filter(|done| !all && done.seconds + SPARED > now);
     let spared: BTreeSet<FileDigest> = fresh.filter_map(|done| FileDigest::try_from(done.digest?).ok()).collect();
     let collected = writer.collect(&spared, dry_run).map_err(|error| installs::failure(&error))?;
-    let packages: Vec<String> = collected.packages.iter().map(|digest| format!("sha256:{digest}")).collect();
-    let document = json!({"removed": packages, "bytes": collected.bytes, "dry_run": dry_run});
+    let shown = |digests: &[FileDigest]| digests.iter().map(|digest| format!("sha256:{digest}")).collect::<Vec<_>>();
+    let (packages, in_use) = (shown(&collected.packages), shown(&collected.in_use));
+    let document = json!({"removed": packages, "bytes": collected.bytes, "in_use": in_use, "dry_run": dry_run});
     output.show(&document, |output| {
         let word = if dry_run { "would be removed" } else { "removed" };
         let head = format!("{} packages {word}, {} bytes", packages.len(), collected.bytes);
-        std::iter::once(output.paint(Tone::Good, &head)).chain(packages.iter().cloned()).collect::<Vec<_>>().join("\n")
+        let kept = in_use.iter().map(|package| format!("{package} is in use and was kept"));
+        std::iter::once(output.paint(Tone::Good, &head))
+            .chain(packages.iter().cloned())
+            .chain(kept)
+            .collect::<Vec<_>>()
+            .join("\n")
     })
 }

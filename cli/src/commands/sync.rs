@@ -56,7 +56,7 @@ impl Sync {
                 _ => Hand::Goes,
             };
             if after.is_none_or(|after| after.digest != entry.release.digest) {
-                leaving.push((entry.name.clone(), entry.release.clone(), hand));
+                leaving.push((entry.name.clone(), Some(entry.release.clone()), hand));
             }
         }
         let changes = kept::change_all(&settings.places, &leaving)?;

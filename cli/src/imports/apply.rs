@@ -87,7 +87,7 @@ struct Ready<'f> {
 
 /// Replaces entries in all of the files or in none, if they are still what they were when they were read. Returns the backups.
 pub(crate) fn apply(places: &Places, edits: Vec<Edit<'_>>) -> Outcome<Vec<PathBuf>> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let ready = edits.into_iter().map(prepare).collect::<Outcome<Vec<_>>>()?;
     let mut backups = Vec::new();
     let mut written: Vec<PathBuf> = Vec::new();
@@ -137,7 +137,7 @@ fn not_edited(file: &Path, problem: &str) -> Failure {
 
 /// Takes the last replacement in a file back. Where the file was changed since, only the entries return, and the rest stays.
 pub(crate) fn undo(places: &Places, file: &Path) -> Outcome<Option<Record>> {
-    undo_within(places, &Lock::take(&places.config)?, file)
+    undo_within(places, &Lock::take(places)?, file)
 }
 
 fn undo_within(places: &Places, lock: &Lock, file: &Path) -> Outcome<Option<Record>> {

@@ -43,7 +43,7 @@ pub(crate) enum Hand<'a> {
 
 /// Takes down what holds now for `leaving`, and says what changes.
 pub(crate) fn change(places: &Places, name: &PluginName, leaving: Option<&Release>, hand: Hand<'_>) -> Outcome<Changes> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let before = grants::read(places)?;
     let mut grants = before.clone();
     let mut files = Vec::new();
@@ -53,13 +53,13 @@ pub(crate) fn change(places: &Places, name: &PluginName, leaving: Option<&Releas
 }
 
 /// The same for several plugins at once.
-pub(crate) fn change_all(places: &Places, leaving: &[(PluginName, Release, Hand<'_>)]) -> Outcome<Changes> {
-    let lock = Lock::take(&places.config)?;
+pub(crate) fn change_all(places: &Places, leaving: &[(PluginName, Option<Release>, Hand<'_>)]) -> Outcome<Changes> {
+    let lock = Lock::take(places)?;
     let before = grants::read(places)?;
     let mut grants = before.clone();
     let mut files = Vec::new();
     for (name, release, hand) in leaving {
-        turn(places, &mut grants, &mut files, name, Some(release), *hand)?;
+        turn(places, &mut grants, &mut files, name, release.as_ref(), *hand)?;
     }
     finish(&before, &grants, &mut files)?;
     Ok(Changes { files, _lock: lock })

@@ -15,7 +15,7 @@ pub(crate) mod web;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use registry::{Day, Entry, Error, Lockfile, Release, Store, Writer};
+use registry::{Day, Entry, Error, Lockfile, Release, Steady, Store, Writer};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,10 +30,9 @@ pub(crate) fn store(places: &Places) -> Store {
     Store::at(&places.data, &places.config)
 }
 
-/// Carries out what an ended command had decided, so that nobody reads half of it.
-pub(crate) fn settle(places: &Places) -> Outcome {
-    let store = store(places);
-    if store.is_unfinished() { store.write().map(drop).map_err(|error| failure(&error)) } else { Ok(()) }
+/// Carries out what an ended command had decided, so that nobody reads half of it. While the answer is held, nothing changes.
+pub(crate) fn settle(places: &Places) -> Outcome<Steady> {
+    store(places).steady().map_err(|error| failure(&error))
 }
 
 /// The right to change what is installed. Waits for other commands.
@@ -43,7 +42,7 @@ pub(crate) fn write(places: &Places) -> Outcome<Writer> {
 
 /// What is installed.
 pub(crate) fn lockfile(places: &Places) -> Outcome<Lockfile> {
-    settle(places)?;
+    let _steady = settle(places)?;
     store(places).read().map_err(|error| failure(&error))
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn chosen(places: &Places) -> Outcome<Chosen> {
 
 /// Says it; `None` is `auto`.
 pub(crate) fn choose(places: &Places, name: Option<&str>) -> Outcome {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let text = serde_saphyr::to_string(&Chosen { name: name.map(str::to_owned) })
         .map_err(|error| anyhow::anyhow!("could not encode the choice: {error}"))?;
     write_private(&lock, &places.config.join("embedder.yaml"), text.as_bytes())

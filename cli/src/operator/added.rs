@@ -46,14 +46,14 @@ pub(crate) fn make(places: &Places, name: &PluginName) -> Outcome<PathBuf> {
 
 /// Writes the manifest, whole or not at all.
 pub(crate) fn write(places: &Places, name: &PluginName, text: &str) -> Outcome {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let folder = make(places, name)?;
     write_private(&lock, &folder.join("plugin.yaml"), text.as_bytes())
 }
 
 /// Removes the folder with all that is in it. The manifest goes first: from then on it is no plugin.
 pub(crate) fn remove(places: &Places, name: &PluginName) -> Outcome<bool> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let folder = folder(places, name);
     let was = super::remove(&lock, &folder.join("plugin.yaml"))?;
     match fs::remove_dir_all(&folder) {

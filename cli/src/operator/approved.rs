@@ -32,7 +32,7 @@ pub(crate) fn of(places: &Places, plugin: &Plugin) -> Outcome<Approval> {
 
 /// Keeps an approval.
 pub(crate) fn write(places: &Places, approval: &Approval) -> Outcome {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     private_folder(&places.config.join("approved"))?;
     let text =
         serde_json::to_string_pretty(approval).map_err(|error| anyhow::anyhow!("could not encode the approval: {error}"))?;
@@ -41,6 +41,6 @@ pub(crate) fn write(places: &Places, approval: &Approval) -> Outcome {
 
 /// Forgets it. Returns whether there was one.
 pub(crate) fn forget(places: &Places, plugin: &PluginName) -> Outcome<bool> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     remove(&lock, &path(places, plugin))
 }

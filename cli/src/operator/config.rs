@@ -50,7 +50,7 @@ pub(crate) fn change(
     plugin: &Plugin,
     change: impl FnOnce(&mut Map<String, Value>) -> Outcome,
 ) -> Outcome<Map<String, Value>> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let name = &plugin.manifest.name;
     if is_anothers(places, plugin)? {
         let message = format!(
@@ -70,7 +70,7 @@ pub(crate) fn change(
 
 /// Makes this plugin the holder of the configuration that is there, when it fits its schema.
 pub(crate) fn keep(places: &Places, plugin: &Plugin) -> Outcome<Map<String, Value>> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let config = read_yaml(&path(places, &plugin.manifest.name))?;
     check(&plugin.manifest, &config)?;
     hand(&lock, places, plugin, || Ok(()))?;
@@ -79,7 +79,7 @@ pub(crate) fn keep(places: &Places, plugin: &Plugin) -> Outcome<Map<String, Valu
 
 /// Keeps a text that the operator edited, when it parses and fits the schema, and nobody changed the file since it was `before`.
 pub(crate) fn replace(places: &Places, plugin: &Plugin, before: Option<&str>, text: &str) -> Outcome<Map<String, Value>> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let manifest = &plugin.manifest;
     if self::text(places, &manifest.name)?.as_deref() != before {
         let message = format!("the configuration of `{}` was changed by someone else meanwhile", manifest.name);

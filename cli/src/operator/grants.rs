@@ -41,7 +41,7 @@ pub(crate) fn hand_over(
 
 /// Changes the grants under the lock and keeps them if `change` succeeds.
 pub(crate) fn change<T>(places: &Places, change: impl FnOnce(&mut Grants) -> Outcome<T>) -> Outcome<T> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let before = read(places)?;
     let mut grants = before.clone();
     let result = change(&mut grants)?;

@@ -12,6 +12,6 @@ pub(crate) fn read(places: &Places) -> Outcome<LearningSettings> {
 
 /// Says it.
 pub(crate) fn switch(places: &Places, on: bool) -> Outcome {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     write_private(&lock, &places.config.join("learning.yaml"), format!("on: {on}\n").as_bytes())
 }

@@ -22,7 +22,10 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    settings::Places,
+};
 
 /// The right to write the operator's files; given back when it is dropped.
 #[derive(Debug)]
@@ -32,8 +35,11 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Waits for other writers. `folder` is the configuration folder; it is made, owner-only, when it is missing.
-    pub(crate) fn take(folder: &Path) -> Outcome<Self> {
+    /// Waits for other writers. The configuration folder is made, owner-only, when it is missing.
+    ///
+    /// What an ended command had decided of these files is carried out first: later it would undo what is written now.
+    pub(crate) fn take(places: &Places) -> Outcome<Self> {
+        let folder = &places.config;
         private_folder(folder)?;
         let path = folder.join(".lock");
         let file = OpenOptions::new()
@@ -45,6 +51,7 @@ impl Lock {
             .open(&path)
             .map_err(|error| Failure::file("open", &path, &error))?;
         file.lock().map_err(|error| Failure::file("lock", &path, &error))?;
+        drop(crate::installs::settle(places)?);
         Ok(Self { _file: file })
     }
 }

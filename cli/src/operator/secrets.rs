@@ -42,7 +42,7 @@ fn folder(places: &Places, plugin: &PluginName) -> PathBuf {
 
 /// Keeps a value and makes this plugin, and no other of its name, its holder.
 pub(crate) fn set(places: &Places, plugin: &Plugin, name: &SecretName, value: &str) -> Outcome {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     private_folder(&places.config.join("secrets"))?;
     let folder = folder(places, &plugin.manifest.name);
     private_folder(&folder)?;
@@ -52,7 +52,7 @@ pub(crate) fn set(places: &Places, plugin: &Plugin, name: &SecretName, value: &s
 
 /// Makes this plugin the holder of a value that is there. Returns whether there is one.
 pub(crate) fn keep(places: &Places, plugin: &Plugin, name: &SecretName) -> Outcome<bool> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     if !folder(places, &plugin.manifest.name).join(name.as_str()).exists() {
         return Ok(false);
     }
@@ -74,7 +74,7 @@ pub(crate) fn forget(places: &Places, plugin: &PluginName, name: &SecretName) ->
         grants.withdraw_secret(plugin, name.as_str());
         Ok(())
     })?;
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     remove(&lock, &folder(places, plugin).join(name.as_str()))
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> Outcome<Vec<TokenEntry>> {
 
 /// Changes a token file under the lock.
 pub(crate) fn change<T>(places: &Places, path: &Path, change: impl FnOnce(&mut Vec<TokenEntry>) -> Outcome<T>) -> Outcome<T> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let mut tokens = read(path)?;
     let result = change(&mut tokens)?;
     let text = serde_saphyr::to_string(&tokens).map_err(|error| anyhow::anyhow!("could not encode the tokens: {error}"))?;

@@ -33,7 +33,7 @@ pub(crate) fn read(places: &Places) -> Outcome<TrustStore> {
 
 /// Changes the list under the lock.
 pub(crate) fn change<T>(places: &Places, change: impl FnOnce(&mut TrustStore) -> Outcome<T>) -> Outcome<T> {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     let mut store = read(places)?;
     let result = change(&mut store)?;
     let text = serde_saphyr::to_string(&store).map_err(|error| anyhow::anyhow!("could not encode the trusted keys: {error}"))?;

@@ -49,7 +49,7 @@ fn beside_path(places: &Places, plugin: &PluginName) -> PathBuf {
 pub(crate) fn remember(places: &Places, plugin: &PluginName, inspection: &Inspection) -> Outcome {
     let names = |list: &[Offered]| list.iter().map(|offered| offered.name.clone()).collect();
     let beside = Beside { prompts: names(&inspection.prompts), resources: names(&inspection.resources) };
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     private_folder(&places.data.join("offered"))?;
     let text =
         serde_json::to_string(&beside).map_err(|error| anyhow::anyhow!("could not encode what a server offers: {error}"))?;
@@ -74,7 +74,7 @@ pub(crate) fn last(places: &Places, plugin: &Plugin) -> Outcome<Option<Observed>
 
 /// Keeps what was seen here, so that a running server does not hold an approval against what it saw before.
 pub(crate) fn keep(places: &Places, plugin: &PluginName, seen: &Observed) -> Outcome {
-    let lock = Lock::take(&places.config)?;
+    let lock = Lock::take(places)?;
     // Plugins' own folders lie in it, so it is not private.
     let folder = places.cache.join("upstream");
     fs::create_dir_all(&folder).map_err(|error| Failure::file("make", &folder, &error))?;

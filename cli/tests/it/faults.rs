@@ -11,7 +11,29 @@ use std::{
 use crate::{installs::Life, run::BINARY};
 
 /// The calls by which files and folders change.
-const CALLS: [&str; 10] = ["write", "fsync", "syncfs", "rename", "unlink", "unlinkat", "mkdir", "fchmod", "chmod", "fchmodat"];
+const CALLS: [&str; 20] = [
+    "write",
+    "writev",
+    "pwrite64",
+    "copy_file_range",
+    "sendfile",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "fchmod",
+    "chmod",
+    "fchmodat",
+    // Those that make a file.
+    "openat",
+];
 const FAULTS: [&str; 3] = ["signal=KILL", "error=ENOSPC", "error=EIO"];
 
 /// One operation on a prepared home.
@@ -21,6 +43,8 @@ struct Trial {
     args: Vec<String>,
     old: State,
     new: State,
+    /// What `list` shows of either.
+    shown: [serde_json::Value; 2],
     work: tempfile::TempDir,
 }
 
@@ -44,6 +68,15 @@ fn program(home: &Path, before: &[&str], args: &[String]) -> Output {
     command.env("HOME", home).env("PEGBOARD_NO_BUNDLED", "true").stdin(std::process::Stdio::null()).output().unwrap()
 }
 
+/// What somebody sees who only looks.
+fn look(home: &Path) -> serde_json::Value {
+    let output = program(home, &[], &["list".to_owned(), "--json".to_owned()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let plugins = listed["plugins"].as_array().unwrap().iter();
+    plugins.map(|plugin| serde_json::json!([plugin["name"], plugin["version"], plugin["state"]])).collect()
+}
+
 impl Trial {
     /// `args` on a copy of `home`, which stays as it is.
     fn new(home: &Path, args: &[&str]) -> Self {
@@ -56,11 +89,13 @@ impl Trial {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let (old, new) = (state(&before), state(&after));
         assert_ne!(old, new);
-        Self { before, args, old, new, work }
+        let shown = [look(&before), look(&after)];
+        assert_eq!([state(&before), state(&after)], [old.clone(), new.clone()], "looking changed something");
+        Self { before, args, old, new, shown, work }
     }
 
-    /// How often the operation makes each call.
-    fn counts(&self) -> Vec<(&'static str, usize)> {
+    /// Which of the operation's calls of each kind, counted from one, change something.
+    fn points(&self) -> Vec<(&'static str, Vec<usize>)> {
         let (home, log) = (self.work.path().join("counted"), self.work.path().join("log"));
         copied(&self.before, &home);
         let log_word = log.display().to_string();
@@ -68,7 +103,11 @@ impl Trial {
         let output = program(&home, &["strace", "-f", "-qq", "-o", &log_word, "-e", &trace], &self.args);
         assert!(output.status.success(), "is strace here? {}", String::from_utf8_lossy(&output.stderr));
         let log = fs::read_to_string(log).unwrap();
-        CALLS.map(|call| (call, log.lines().filter(|line| line.contains(&format!(" {call}("))).count())).into()
+        let changes = |call: &str| {
+            let calls = log.lines().filter(|line| line.contains(&format!(" {call}("))).enumerate();
+            calls.filter(|(_, line)| call != "openat" || line.contains("O_CREAT")).map(|(index, _)| index + 1).collect()
+        };
+        CALLS.map(|call| (call, changes(call))).into()
     }
 
     /// One run with one fault.
@@ -82,14 +121,19 @@ impl Trial {
             &["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject],
             &self.args,
         );
-        // The next command carries out what was decided, and lacks nothing.
+        // Who comes next and only looks sees the old state or the new one, whole.
+        let seen = look(&home);
+        let found = state(&home);
+        let (is_old, is_new) = (found == self.old, found == self.new);
+        assert!(is_old || is_new, "{case}: neither old nor new: {found:?}");
+        assert_eq!(seen, self.shown[usize::from(is_new)], "{case}");
+        assert!(!home.join("data/.commit").exists(), "{case}: the journal is left");
+        // The next command that writes changes nothing of it, and lacks nothing.
         let next = program(&home, &[], &["sync".to_owned(), "--json".to_owned()]);
         assert!(next.status.success(), "{case}: {}", String::from_utf8_lossy(&next.stdout));
         let next: serde_json::Value = serde_json::from_slice(&next.stdout).unwrap();
         assert_eq!(next["fetched"], serde_json::json!([]), "{case}");
-        let found = state(&home);
-        let (is_old, is_new) = (found == self.old, found == self.new);
-        assert!(is_old || is_new, "{case}: neither old nor new: {found:?}");
+        assert_eq!(state(&home), found, "{case}");
         assert!(!output.status.success() || is_new, "{case}: it said that it was done");
         if is_old {
             // What is left behind is in nobody's way.
@@ -102,14 +146,13 @@ impl Trial {
             let left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
             assert!(!left.iter().any(|name| name.starts_with(".new-")), "{case}: left in {folder}: {left:?}");
         }
-        assert!(!home.join("data/.commit").exists(), "{case}: the journal is left");
         assert!(Command::new("rm").arg("-rf").arg(&home).status().unwrap().success());
     }
 
     fn whole(&self) {
         let mut runs = 0;
-        for (call, count) in self.counts() {
-            for at in 1..=count {
+        for (call, points) in self.points() {
+            for at in points {
                 for fault in FAULTS {
                     self.run(call, fault, at);
                     runs += 1;

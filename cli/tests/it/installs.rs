@@ -214,6 +214,49 @@ fn a_policy_of_signatures_has_its_answers() {
 }
 
 #[test]
+fn what_nobody_vouches_for_any_longer_is_not_served() {
+    let life = Life::new();
+    let [one, two] = ["1.0.0", "2.0.0"].map(|version| life.package(version, "", "Says it").display().to_string());
+    life.ok(&["keygen", "ada.key"]);
+    life.ok(&["trust", "add", "ada", "ada.key.pub"]);
+    life.ok(&["sign", &one, "--key", "ada.key"]);
+    life.ok(&["install", &one, "--yes"]);
+    life.home.configure("pegboard.toml", "require_signature = true\n");
+    life.says("1.0.0");
+    let untrusted = |words: &str| {
+        let listed = life.ok(&["list", "--json"]).json();
+        assert_eq!(listed["plugins"][0]["state"], "untrusted", "{listed}");
+        assert!(listed["plugins"][0]["reasons"][0]["message"].as_str().unwrap().contains(words), "{listed}");
+        let called = life.home.run(&["call", "which", "--json"]).end();
+        assert!(called.code != 0 && called.stdout.contains("not signed by anyone whom the operator trusts"), "{called:?}");
+    };
+    life.ok(&["trust", "remove", "ada"]);
+    untrusted("a key that is not trusted");
+    life.ok(&["trust", "add", "ada", "ada.key.pub", "--expires", "9999-12-31"]);
+    life.says("1.0.0");
+    let trust = life.home.config("trust.yaml");
+    let text = fs::read_to_string(&trust).unwrap();
+    fs::write(&trust, text.replace("9999-12-31", "2026-01-01")).unwrap();
+    untrusted("until 2026-01-01");
+    fs::write(&trust, text).unwrap();
+    // A rollback leads to nothing that could not be served.
+    life.home.configure("pegboard.toml", "");
+    life.ok(&["install", &two, "--yes", "--allow", "signer"]);
+    life.says("2.0.0");
+    life.home.configure("pegboard.toml", "require_signature = true\n");
+    untrusted("is not signed");
+    life.ok(&["rollback", "held"]);
+    life.says("1.0.0");
+    life.refused(&["rollback", "held"], 7, "package.unsigned");
+    life.says("1.0.0");
+    // Signed meanwhile: the same bytes, which the store has already.
+    life.ok(&["sign", &two, "--key", "ada.key"]);
+    life.ok(&["install", &two, "--yes"]);
+    life.says("2.0.0");
+    life.ok(&["store", "verify"]);
+}
+
+#[test]
 fn what_was_changed_in_the_store_is_not_served_and_sync_mends_it() {
     let life = Life::new();
     let package = life.package("1.0.0", "", "Says it");

@@ -11,6 +11,7 @@ use std::{fs::File, io::BufWriter};
 
 pub use day::Day;
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey};
+pub(crate) use statement::Contents;
 pub use trust::{TrustStore, Trusted, TrustedKey};
 
 use crate::{Archive, Bundle, Error, Kind, SIGNATURE, path::PackagePath, writer::ArchiveWriter};
@@ -91,7 +92,7 @@ pub struct Terms {
 pub fn sign(bundle: &Bundle, key: &SecretKey, terms: Terms, mut out: File) -> Result<Bundle, Error> {
     let fails = |error: std::io::Error| Error::file("write", "the package", error);
     let internal = |error: serde_json::Error| Error::Internal(error.to_string());
-    let payload = statement::of(bundle, terms).bytes().map_err(internal)?;
+    let payload = statement::of(&Contents::of(bundle), terms).bytes().map_err(internal)?;
     let envelope = envelope::seal(&payload, key).map_err(internal)?;
     let name = PackagePath::parse(SIGNATURE).map_err(|problem| Error::Internal(problem.to_string()))?;
     let mut writer = ArchiveWriter::new(BufWriter::new(&mut out));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use manifest_schema::Manifest;
 use serde::{Deserialize, Serialize};
 
 use super::{Day, Terms};
-use crate::{Bundle, FileDigest, INVENTORY, archive::shown};
+use crate::{Bundle, FileDigest, INVENTORY, Inventory, archive::shown};
 
 const TYPE: &str = "https://in-toto.io/Statement/v1";
 /// A name, not an address: there is nothing to fetch.
@@ -45,6 +46,20 @@ pub(super) struct Predicate {
     pub(super) expires: Option<Day>,
 }
 
+/// What a statement is held against: a package in its archive, or in the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Contents<'a> {
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) digest: FileDigest,
+}
+
+impl<'a> Contents<'a> {
+    pub(super) const fn of(bundle: &'a Bundle) -> Self {
+        Self { inventory: bundle.inventory(), manifest: bundle.manifest(), digest: bundle.digest() }
+    }
+}
+
 impl Statement {
     /// The bytes to sign: the same for the same package and terms.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
@@ -52,11 +67,11 @@ impl Statement {
     }
 
     /// Reads signed bytes and holds them against a package; says what differs.
-    pub(super) fn check(payload: &[u8], bundle: &Bundle) -> Result<Self, String> {
+    pub(super) fn check(payload: &[u8], contents: &Contents<'_>) -> Result<Self, String> {
         let statement: Self =
             serde_json::from_slice(payload).map_err(|error| format!("it is no statement of a package: {error}"))?;
         let terms = Terms { signed: statement.predicate.signed, expires: statement.predicate.expires };
-        let expected = of(bundle, terms);
+        let expected = of(contents, terms);
         if statement == expected { Ok(statement) } else { Err(statement.difference(&expected)) }
     }
 
@@ -84,14 +99,14 @@ impl Statement {
 }
 
 /// The statement of a package.
-pub(super) fn of(bundle: &Bundle, terms: Terms) -> Statement {
-    let (inventory, manifest) = (bundle.inventory(), bundle.manifest());
+pub(super) fn of(contents: &Contents<'_>, terms: Terms) -> Statement {
+    let Contents { inventory, manifest, digest } = *contents;
     let subject = |name: &str, digest: FileDigest| Subject {
         name: name.to_owned(),
         digest: BTreeMap::from([("sha256".to_owned(), digest)]),
     };
     let mut subjects: Vec<Subject> = inventory.files.iter().map(|file| subject(&file.path, file.sha256)).collect();
-    subjects.push(subject(INVENTORY, bundle.digest()));
+    subjects.push(subject(INVENTORY, digest));
     subjects.sort_by(|a, b| a.name.cmp(&b.name));
     let mut permissions: Vec<&str> = manifest.permissions.iter().map(|permission| permission.as_str()).collect();
     permissions.sort_unstable();
@@ -105,7 +120,7 @@ pub(super) fn of(bundle: &Bundle, terms: Terms) -> Statement {
             version: inventory.version.clone(),
             channel: serde_json::to_value(manifest.channel).unwrap_or_default(),
             permissions: permissions.into(),
-            package: bundle.digest(),
+            package: digest,
             signed: terms.signed,
             expires: terms.expires,
         },

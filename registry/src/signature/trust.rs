@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Day, PublicKey, SignatureError, envelope::Envelope, statement::Statement};
+use super::{Contents, Day, PublicKey, SignatureError, envelope::Envelope, statement::Statement};
 use crate::Bundle;
 
 /// The keys that the operator trusts: the contents of `trust.yaml`.
@@ -64,13 +64,23 @@ impl TrustStore {
     }
 
     pub(crate) fn vouchers(&self, bundle: &Bundle, today: Day) -> Result<Vec<String>, SignatureError> {
-        let envelope = Envelope::parse(bundle.signature().ok_or(SignatureError::Unsigned)?)?;
+        self.vouch(&Contents::of(bundle), bundle.signature(), today)
+    }
+
+    /// The same of a package wherever it lies.
+    pub(crate) fn vouch(
+        &self,
+        contents: &Contents<'_>,
+        signature: Option<&[u8]>,
+        today: Day,
+    ) -> Result<Vec<String>, SignatureError> {
+        let envelope = Envelope::parse(signature.ok_or(SignatureError::Unsigned)?)?;
         let known = self.known(&envelope)?;
         let first = known.first().map(|key| key.name.clone()).unwrap_or_default();
         // Only now, as it is properly signed, is the statement read.
-        let statement = Statement::check(&envelope.payload, bundle)
+        let statement = Statement::check(&envelope.payload, contents)
             .map_err(|what| SignatureError::OtherPackage { key: first.clone(), what })?;
-        let plugin = bundle.manifest().name.as_str();
+        let plugin = contents.manifest.name.as_str();
         let scoped: Vec<&TrustedKey> = known.iter().copied().filter(|key| key.may_sign(plugin)).collect();
         if scoped.is_empty() {
             return Err(SignatureError::OtherPlugins { key: first, plugin: plugin.to_owned() });

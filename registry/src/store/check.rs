@@ -7,14 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use manifest_schema::MAX_MANIFEST_BYTES;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::Store;
 use crate::{
-    Error, FileDigest, FileMode, INVENTORY, Inventory, InventoryError, SIGNATURE,
+    Day, Error, FileDigest, FileMode, INVENTORY, Inventory, InventoryError, MANIFEST, SIGNATURE, TrustStore,
     archive::shown,
     limits::{MAX_FILES, MAX_PAPER_BYTES, MAX_PATH_DEPTH},
+    signature::Contents,
 };
 
 impl Store {
@@ -25,16 +27,7 @@ impl Store {
     /// When it is not there, or not what its name says.
     pub fn check(&self, digest: FileDigest) -> Result<Inventory, Error> {
         let root = self.root(digest);
-        let paper = read(&root, INVENTORY, MAX_PAPER_BYTES).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound if !root.is_dir() => Error::NotStored(digest),
-            io::ErrorKind::NotFound => InventoryError::Missing.into(),
-            _ => Error::file("read", root.join(INVENTORY), error),
-        })?;
-        let changed = |path: &str, what| Error::from(InventoryError::Changed { path: shown(path), what });
-        if FileDigest::of(&paper) != digest {
-            return Err(changed(INVENTORY, "digest"));
-        }
-        let inventory = Inventory::parse(&paper)?;
+        let inventory = self.inventory(digest)?;
         let mut found = BTreeSet::new();
         list(&root, &root, 0, &mut found).map_err(|error| Error::file("read", &root, error))?;
         found.remove(INVENTORY);
@@ -61,11 +54,46 @@ impl Store {
         Ok(inventory)
     }
 
-    /// The signatures that lie in a package, untrusted.
-    #[must_use]
-    pub fn signature(&self, digest: FileDigest) -> Option<Vec<u8>> {
-        read(&self.root(digest), SIGNATURE, MAX_PAPER_BYTES).ok()
+    /// Names of the trusted keys that vouch for a package in the store today. Whether its other files are what the inventory says is
+    /// [`Store::check`].
+    ///
+    /// # Errors
+    /// What is missing for trust, or that the package is not there or not what its name says.
+    pub fn vouchers(&self, digest: FileDigest, trust: &TrustStore, today: Day) -> Result<Vec<String>, Error> {
+        let root = self.root(digest);
+        let inventory = self.inventory(digest)?;
+        let listed = inventory.file(MANIFEST).ok_or(InventoryError::NoManifest)?;
+        let bytes = read(&root, MANIFEST, MAX_MANIFEST_BYTES as u64);
+        let bytes = bytes.map_err(|error| Error::file("read", root.join(MANIFEST), error))?;
+        if FileDigest::of(&bytes) != listed.sha256 {
+            return Err(changed(MANIFEST, "digest"));
+        }
+        let manifest = manifest_schema::parse_bytes(MANIFEST, &bytes).map_err(Error::Manifest)?;
+        let signature = match read(&root, SIGNATURE, MAX_PAPER_BYTES) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::file("read", root.join(SIGNATURE), error)),
+        };
+        let contents = Contents { inventory: &inventory, manifest: &manifest, digest };
+        Ok(trust.vouch(&contents, signature.as_deref(), today)?)
     }
+
+    fn inventory(&self, digest: FileDigest) -> Result<Inventory, Error> {
+        let root = self.root(digest);
+        let paper = read(&root, INVENTORY, MAX_PAPER_BYTES).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if !root.is_dir() => Error::NotStored(digest),
+            io::ErrorKind::NotFound => InventoryError::Missing.into(),
+            _ => Error::file("read", root.join(INVENTORY), error),
+        })?;
+        if FileDigest::of(&paper) != digest {
+            return Err(changed(INVENTORY, "digest"));
+        }
+        Ok(Inventory::parse(&paper)?)
+    }
+}
+
+fn changed(path: &str, what: &'static str) -> Error {
+    InventoryError::Changed { path: shown(path), what }.into()
 }
 
 /// Every file below, by its path; what is neither file nor folder counts as a file, and is then in no inventory or can't be opened.

@@ -5,12 +5,15 @@
 //! 3. each file takes its place by rename; what goes is removed;
 //! 4. the journal is removed.
 //!
-//! Ended before 2, the change never was: what lies beside the places is swept. Ended after it, the next writer carries out what is left. Each
-//! step of 3 is done when the file beside the place is gone, so carrying it out twice is harmless. The lockfile is the last: nothing is
-//! served before what it needs is there.
+//! Ended before 2, the change never was: what lies beside the places is swept. Ended after it, whoever looks next carries out what is left,
+//! be it a writer or a reader. Each step of 3 is done when the file beside the place is gone, so carrying it out twice is harmless. The
+//! lockfile is the last: nothing is served before what it needs is there.
+//!
+//! From 2 to 4 a writer holds [`Turn::Carrying`], and a reader holds [`Turn::Reading`] while it reads several of the files: so it never sees some
+//! as they were and others as they are to become, and a journal that a reader finds is one whose writer was ended.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -25,6 +28,8 @@ use crate::Error;
 pub(super) const JOURNAL: &str = ".commit";
 /// Before the name of a file that waits beside its place. Hidden: nobody else takes it for a file of theirs.
 pub(super) const BESIDE: &str = ".commit-";
+/// What those who read and those who carry out lock.
+const TURNS: &str = ".commit.lock";
 const MAX_JOURNAL_BYTES: u64 = 1 << 20;
 /// How many lines of history are kept.
 const MAX_HISTORY: usize = 1_000;
@@ -61,14 +66,14 @@ struct Step {
 }
 
 impl Writer {
-    /// Makes a new lockfile the truth, with a line of history and what else changes with it.
+    /// Makes a new lockfile the truth, with lines of history and what else changes with it.
     ///
     /// # Errors
     /// When something can't be written: then nothing changed. [`Error::Unfinished`] alone says that the change is decided, and that the next
     /// writer carries it out.
     pub fn commit(self, lockfile: &Lockfile, done: &str, files: Vec<FileChange>) -> Result<(), Error> {
         let mut history = self.store.history()?;
-        history.push(done.replace('\n', " "));
+        history.extend(done.lines().map(str::to_owned));
         let kept = history.len().saturating_sub(MAX_HISTORY);
         let text = history.drain(kept..).fold(String::new(), |text, line| text + &line + "\n");
         let data = |path: &str, bytes: Vec<u8>| FileChange { place: Place::Data, path: path.to_owned(), bytes: Some(bytes) };
@@ -79,7 +84,59 @@ impl Writer {
     }
 }
 
+/// What a turn is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Nothing is carried out meanwhile.
+    Reading,
+    /// Nothing is read or carried out by others meanwhile.
+    Carrying,
+}
+
+/// While it is held, what belongs together is as it was or as it became, and stays so.
+#[derive(Debug)]
+pub struct Steady {
+    /// Held open: the kernel's lock ends with the descriptor. None where there is nothing, or nobody may write.
+    _lock: Option<File>,
+}
+
 impl Store {
+    /// Waits until no change is being carried out, and carries out what an ended writer had decided. For readers of more than one file.
+    ///
+    /// # Errors
+    /// [`Error::Unfinished`] when a decided change can't be carried out, such as where nothing can be written: then neither the old state nor
+    /// the new one can be read.
+    pub fn steady(&self) -> Result<Steady, Error> {
+        loop {
+            let lock = self.turn(Turn::Reading)?;
+            if !self.is_unfinished() {
+                return Ok(Steady { _lock: lock });
+            }
+            drop(lock);
+            let _lock = self.turn(Turn::Carrying)?;
+            carry_out_all(self)?;
+        }
+    }
+
+    /// Waits for a turn. None where nobody could have written: no folder of data, or one that can't be written.
+    fn turn(&self, turn: Turn) -> Result<Option<File>, Error> {
+        use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+        let path = self.data.join(TURNS);
+        let made = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
+        let opened = match made {
+            Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => File::open(&path),
+            made => made,
+        };
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) && turn == Turn::Reading => return Ok(None),
+            Err(error) => return Err(Error::file("open", path, error)),
+        };
+        let locked = if turn == Turn::Reading { file.lock_shared() } else { file.lock() };
+        locked.map_err(|error| Error::file("lock", path, error))?;
+        Ok(Some(file))
+    }
+
     fn folder(&self, place: Place) -> &Path {
         match place {
             Place::Data => &self.data,
@@ -109,8 +166,9 @@ impl Step {
 fn apply(store: &Store, files: &[FileChange]) -> Result<(), Error> {
     let steps: Vec<Step> =
         files.iter().map(|file| Step { place: file.place, path: file.path.clone(), remove: file.bytes.is_none() }).collect();
-    let prepared = prepare(store, files, &steps).and_then(|()| decide(store, &steps));
-    if let Err(error) = prepared {
+    let prepared = prepare(store, files, &steps).and_then(|()| store.turn(Turn::Carrying));
+    let _turn = prepared.inspect_err(|_| abandon(store, &steps))?;
+    if let Err(error) = decide(store, &steps) {
         abandon(store, &steps);
         // The decision may have reached the disk although the system reported a failure: then it stands.
         return if store.is_unfinished() { Err(unfinished(error)) } else { Err(error) };
@@ -209,13 +267,21 @@ fn conclude(store: &Store) -> Result<(), Error> {
 
 /// Carries out what an ended writer had decided, or sweeps what it had only prepared. Only under the store's lock.
 pub(super) fn finish(store: &Store) -> Result<(), Error> {
+    let _turn = store.turn(Turn::Carrying)?;
+    if store.is_unfinished() {
+        return carry_out_all(store);
+    }
+    sweep(store);
+    Ok(())
+}
+
+/// Carries out what is left of a decided change. Only in the turn for it.
+fn carry_out_all(store: &Store) -> Result<(), Error> {
     let journal = store.data.join(JOURNAL);
     let bytes = match read_bounded(&journal, MAX_JOURNAL_BYTES) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            sweep(store);
-            return Ok(());
-        }
+        // Somebody else was here before.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::file("read", journal, error)),
     };
     let broken = |what: String| Error::file("read", &journal, io::Error::new(io::ErrorKind::InvalidData, what));
@@ -250,8 +316,89 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 mod tests {
     use std::fs;
 
-    use super::{JOURNAL, Store};
-    use crate::Error;
+    use super::{BESIDE, JOURNAL, Place, Step, Store};
+    use crate::{Error, LOCKFILE};
+
+    const OLD: &str = "# old\nformat = 1\n";
+    const NEW: &str = "# new\nformat = 1\n";
+
+    /// A home whose writer was ended right after its decision: the lockfile and one more file are still what they were.
+    fn decided() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, config) = (folder.path().join("data"), folder.path().join("config"));
+        let store = Store::at(&data, &config);
+        drop(store.write().unwrap());
+        fs::create_dir(&config).unwrap();
+        let steps = [(Place::Config, "grants.yaml"), (Place::Data, LOCKFILE)];
+        for (place, path) in steps {
+            fs::write(store.folder(place).join(path), OLD).unwrap();
+            fs::write(store.folder(place).join(format!("{BESIDE}{path}")), NEW).unwrap();
+        }
+        let steps = steps.map(|(place, path)| Step { place, path: path.to_owned(), remove: false });
+        fs::write(data.join(JOURNAL), serde_json::to_vec(&steps).unwrap()).unwrap();
+        (folder, store)
+    }
+
+    fn read(store: &Store) -> [String; 2] {
+        [store.config.join("grants.yaml"), store.lockfile_path()].map(|path| fs::read_to_string(path).unwrap())
+    }
+
+    #[test]
+    fn a_reader_carries_out_what_was_decided() {
+        let (_folder, store) = decided();
+        assert_eq!(read(&store), [OLD, OLD]);
+        let steady = store.steady().unwrap();
+        assert_eq!((read(&store), store.is_unfinished()), ([NEW.to_owned(), NEW.to_owned()], false));
+        // Others read meanwhile, too.
+        drop(store.steady().unwrap());
+        drop(steady);
+        // What is only prepared may be a living writer's: a reader leaves it.
+        let waiting = store.data.join(format!("{BESIDE}{LOCKFILE}"));
+        fs::write(&waiting, "later").unwrap();
+        drop(store.steady().unwrap());
+        assert!(waiting.exists());
+        drop(store.write().unwrap());
+        assert!(!waiting.exists());
+    }
+
+    #[test]
+    fn nothing_is_carried_out_while_somebody_reads() {
+        let (_folder, store) = decided();
+        let steady = store.steady().unwrap();
+        let journal = serde_json::to_vec(&[Step { place: Place::Data, path: LOCKFILE.to_owned(), remove: true }]).unwrap();
+        fs::write(store.data.join(format!("{BESIDE}{LOCKFILE}")), "").unwrap();
+        fs::write(store.data.join(JOURNAL), journal).unwrap();
+        let (other, (sender, receiver)) = (store.clone(), std::sync::mpsc::channel());
+        let waiting = std::thread::spawn(move || {
+            sender.send(()).unwrap();
+            drop(other.steady().unwrap());
+        });
+        receiver.recv().unwrap();
+        assert_eq!(read(&store)[1], NEW);
+        drop(steady);
+        waiting.join().unwrap();
+        assert!(!store.lockfile_path().exists());
+    }
+
+    #[test]
+    fn a_decided_change_that_cannot_be_carried_out_is_not_read_past() {
+        let (_folder, store) = decided();
+        // Nobody can put a file in the place of a folder that is not empty.
+        fs::remove_file(store.lockfile_path()).unwrap();
+        fs::create_dir_all(store.lockfile_path().join("full")).unwrap();
+        assert!(matches!(store.steady(), Err(Error::Unfinished(_))));
+        fs::remove_dir_all(store.lockfile_path()).unwrap();
+        drop(store.steady().unwrap());
+        assert_eq!(read(&store), [NEW, NEW]);
+    }
+
+    #[test]
+    fn a_home_without_anything_is_steady() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path().join("data"), folder.path().join("config"));
+        drop(store.steady().unwrap());
+        assert!(!folder.path().join("data").exists());
+    }
 
     #[test]
     fn a_journal_that_leaves_its_folder_is_refused() {

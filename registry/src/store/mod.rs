@@ -1,10 +1,12 @@
 //! The store: installed packages by digest, `<data>/store/<sha256>/`, and the lockfile `<data>/pegboard.lock` that says which of them count.
 //!
 //! The lockfile is the truth: a folder that it does not name is nothing but bytes, and a folder that is not what its name says is not served.
-//! Whoever changes anything holds the store's lock and goes through [`Writer`]; readers take no lock, and see the old lockfile or the new one.
+//! Whoever changes anything holds the store's lock and goes through [`Writer`]; who reads the lockfile alone takes no lock and sees the old one
+//! or the new one; who reads what belongs together reads it while [`Store::steady`].
 
 mod check;
 mod commit;
+mod lease;
 mod lockfile;
 mod place;
 
@@ -15,7 +17,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use commit::{FileChange, Place};
+pub use commit::{FileChange, Place, Steady};
+pub use lease::Lease;
 pub use lockfile::{Entry, LOCKFILE, Lockfile, LockfileError, MAX_PREVIOUS, Release};
 pub use place::Collected;
 
@@ -97,8 +100,7 @@ impl Store {
     }
 
     /// Whether a change was decided and not yet carried out in full: whoever did it was ended meanwhile.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
+    fn is_unfinished(&self) -> bool {
         self.data.join(commit::JOURNAL).exists()
     }
 

@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
-    os::unix::fs::PermissionsExt,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use super::{STORE, Store, Writer, flush};
-use crate::{Bundle, Error, FileDigest};
+use super::{STORE, Store, Writer, flush, lease::Leased};
+use crate::{Bundle, Error, FileDigest, SIGNATURE};
 
 /// Before the name of a folder that is not a package yet, or no longer.
 const STAGED: &str = ".new-";
@@ -20,6 +21,8 @@ pub struct Collected {
     pub packages: Vec<FileDigest>,
     /// Bytes of their files.
     pub bytes: u64,
+    /// Packages that only running programs keep.
+    pub in_use: Vec<FileDigest>,
 }
 
 impl Writer {
@@ -32,10 +35,10 @@ impl Writer {
     pub fn place(&self, bundle: &Bundle) -> Result<PathBuf, Error> {
         let (store, digest) = (&self.store, bundle.digest());
         let root = store.root(digest);
-        if store.check(digest).is_ok() {
-            return Ok(root);
-        }
         let shelf = store.data.join(STORE);
+        if store.check(digest).is_ok() {
+            return self.countersign(bundle, &shelf, &root).map(|()| root);
+        }
         let staging = shelf.join(format!("{STAGED}{digest}"));
         let made = stage(bundle, &staging).and_then(|()| {
             let rename = || {
@@ -54,15 +57,46 @@ impl Writer {
         made.map(|()| root)
     }
 
-    /// Removes packages that no lockfile entry names and that are not among `spared`.
+    /// Gives a package that is there the signatures of this one: they are no part of its digest, and may have come since.
+    fn countersign(&self, bundle: &Bundle, shelf: &Path, root: &Path) -> Result<(), Error> {
+        let Some(signature) = bundle.signature() else { return Ok(()) };
+        let place = root.join(SIGNATURE);
+        if fs::read(&place).is_ok_and(|known| known == signature) {
+            return Ok(());
+        }
+        // Beside the package, so that nobody finds a file in it that is not listed.
+        let beside = shelf.join(format!("{STAGED}signature-{}", bundle.digest()));
+        let act = || -> io::Result<()> {
+            remove(&beside)?;
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&beside)?;
+            file.write_all(signature)?;
+            file.sync_all()?;
+            fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
+            let renamed = fs::rename(&beside, &place);
+            fs::set_permissions(root, fs::Permissions::from_mode(0o555))?;
+            renamed.and_then(|()| flush(root))
+        };
+        act().map_err(|error| Error::file("write", &place, error))
+    }
+
+    /// Removes packages that no lockfile entry names, that are not among `spared` and that no running program uses.
     ///
     /// # Errors
     /// When the store can't be read, or a package can't be removed.
     pub fn collect(&self, spared: &BTreeSet<FileDigest>, only_look: bool) -> Result<Collected, Error> {
         let named = self.lockfile.digests();
+        let leased = self.store.leased()?;
+        let is_used = |digest: &FileDigest| match &leased {
+            Leased::These(digests) => digests.contains(digest),
+            Leased::Unknown => true,
+        };
         let mut collected = Collected::default();
         for digest in self.store.packages()? {
             if named.contains(&digest) || spared.contains(&digest) {
+                continue;
+            }
+            if is_used(&digest) {
+                collected.in_use.push(digest);
                 continue;
             }
             let root = self.store.root(digest);

@@ -6,7 +6,8 @@ use std::{
 };
 
 use manifest_schema::{Diagnostics, Digest, Runtime, ServedName, Status, ToolSpec};
-use policy::{Declared, Definition, Level, Missing, Plugin, readiness};
+use policy::{Declared, Definition, Level, Missing, Plugin, Source, readiness};
+use registry::Lease;
 use semver::Version;
 
 use super::{
@@ -36,6 +37,9 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) runtimes: Vec<Runtime>,
     /// What upstream servers were seen to offer, by plugin.
     pub(crate) records: HashMap<String, Record>,
+    /// Installed plugins that nobody vouches for, where somebody has to, with the reason.
+    pub(crate) untrusted: BTreeMap<String, String>,
+    pub(crate) lease: Option<Arc<Lease>>,
     pub(crate) queue_per_plugin: usize,
     pub(crate) lists: Lists,
 }
@@ -44,7 +48,7 @@ pub(crate) struct Ingredients<'a> {
 pub(crate) fn build(ingredients: Ingredients<'_>) -> Catalog {
     let mut broken = std::mem::take(&mut { ingredients.found.broken.clone() });
     let mut plugins = Vec::with_capacity(ingredients.found.plugins.len());
-    let neighbours = Neighbours::of(&ingredients.found.plugins);
+    let neighbours = Neighbours::of(&ingredients.found.plugins, |plugin| untrusted(&ingredients, plugin).is_some());
     for (plugin, notes) in &ingredients.found.plugins {
         match entry(&ingredients, &neighbours, plugin, notes) {
             Ok(entry) => plugins.push(Arc::new(entry)),
@@ -79,6 +83,7 @@ pub(crate) fn build(ingredients: Ingredients<'_>) -> Catalog {
         broken,
         operator: ingredients.operator,
         tools,
+        lease: ingredients.lease,
         known,
         lists: ingredients.lists,
     }
@@ -151,10 +156,18 @@ fn entry(
             availability => *availability = Availability::Withheld(vec![Missing::Approval]),
         }
     }
-    if let Some(availability) = neighbours.availability(name).or_else(|| unavailable(plugin, &ingredients.runtimes)) {
+    if let Some(reason) = untrusted(ingredients, plugin) {
+        // Nothing of it may run, and what runs is ended.
+        entry.allowed = None;
+        entry.availability = Availability::Untrusted { reason: reason.clone() };
+    } else if let Some(availability) = neighbours.availability(name).or_else(|| unavailable(plugin, &ingredients.runtimes)) {
         entry.availability = availability;
     }
     Ok(entry)
+}
+
+fn untrusted<'a>(ingredients: &'a Ingredients<'_>, plugin: &Plugin) -> Option<&'a String> {
+    (plugin.source == Source::Store).then(|| ingredients.untrusted.get(plugin.manifest.name.as_str()))?
 }
 
 /// What is kept under the plugin's name and is not its own: given to another plugin of that name, or before it declared something else.

@@ -15,7 +15,7 @@ use std::{
 
 use manifest_schema::{Diagnostic, Diagnostics, Digest, MAX_MANIFEST_BYTES, Manifest};
 use policy::{Plugin, Source};
-use registry::{Entry, Store};
+use registry::{Entry, Lockfile, Store};
 use sha2::Digest as _;
 
 use crate::{PluginsFolder, PluginsSource, StartError};
@@ -88,12 +88,11 @@ impl Loader {
     /// Looks at every folder.
     ///
     /// # Errors
-    /// A folder itself cannot be read, or the lockfile is none; whatever is wrong inside is a [`BrokenPlugin`].
-    pub(crate) fn look(&mut self, folders: &[PluginsFolder], store: &Store) -> Result<Found, StartError> {
+    /// A folder itself cannot be read; whatever is wrong inside is a [`BrokenPlugin`].
+    pub(crate) fn look(&mut self, folders: &[PluginsFolder], store: &Store, lockfile: &Lockfile) -> Result<Found, StartError> {
         let mut found = Found::default();
         let mut seen = HashMap::new();
         let mut by_name: BTreeMap<String, Vec<Arc<Plugin>>> = BTreeMap::new();
-        let lockfile = store.read().map_err(|source| StartError::Lockfile { source: Box::new(source) })?;
         let mut places: Vec<(PluginsSource, Place<'_>)> = Vec::new();
         for folder in folders {
             let unreadable = |source| StartError::PluginsFolder { path: folder.path.clone(), source };

@@ -8,11 +8,13 @@ mod neighbours;
 mod schema;
 mod tool;
 mod upstream;
+mod vouched;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use manifest_schema::{Runtime, ServedName, ToolName};
 use policy::{Allowed, Declared, Grant, Level, Missing, Plugin, SecretValue, Standing};
+use registry::Lease;
 use serde_json::{Map, Value};
 
 pub(crate) use build::{Ingredients, Preparation, build};
@@ -22,6 +24,7 @@ pub(crate) use schema::wrap_value;
 pub use schema::{Misfit, Schema, SchemaProblem};
 pub use tool::ServedTool;
 pub use upstream::Quarantined;
+pub(crate) use vouched::Vouchers;
 
 use crate::{Operator, gate::Gate, mcp::Lists};
 
@@ -42,6 +45,11 @@ pub enum Availability {
     /// Its name is reserved, or looks like another plugin's.
     NameRefused {
         /// Which.
+        reason: String,
+    },
+    /// No trusted key vouches for it, and somebody has to.
+    Untrusted {
+        /// What is missing.
         reason: String,
     },
     /// Plugins that it needs are not here; never empty.
@@ -130,6 +138,8 @@ pub struct Catalog {
     pub operator: Arc<Operator>,
     /// Served tools, in the order of names.
     pub tools: Vec<Arc<ServedTool>>,
+    /// Keeps the packages of its plugins in the store for as long as a call sees this catalog.
+    pub(crate) lease: Option<Arc<Lease>>,
     /// Every known tool, served or not.
     known: BTreeMap<ServedName, Known>,
     pub(crate) lists: Lists,

@@ -16,7 +16,8 @@ use super::Availability;
 pub(super) struct Neighbours(HashMap<String, Availability>);
 
 impl Neighbours {
-    pub(super) fn of(plugins: &[(Arc<Plugin>, Vec<String>)]) -> Self {
+    /// `is_away` says of which plugins nothing is served, whatever their neighbours are.
+    pub(super) fn of(plugins: &[(Arc<Plugin>, Vec<String>)], is_away: impl Fn(&Plugin) -> bool) -> Self {
         let standing = |plugin: &Plugin| match plugin.source {
             Source::Bundled => Standing::FirstParty,
             Source::Folder(_) => Standing::Named,
@@ -24,8 +25,10 @@ impl Neighbours {
         };
         let named = plugins.iter().map(|(plugin, _)| (plugin.manifest.name.as_str(), standing(plugin)));
         let refused = names::settle(named);
-        let there =
-            |plugin: &Plugin| plugin.manifest.status != Status::Disabled && !refused.contains_key(plugin.manifest.name.as_str());
+        let there = |plugin: &Plugin| {
+            let manifest = &plugin.manifest;
+            manifest.status != Status::Disabled && !refused.contains_key(manifest.name.as_str()) && !is_away(plugin)
+        };
         let offers: Vec<Offer> =
             plugins.iter().filter(|(plugin, _)| there(plugin)).map(|(plugin, _)| Offer::of(&plugin.manifest)).collect();
         let needs = dependencies::unmet(&offers).into_iter().map(|(name, problems)| {

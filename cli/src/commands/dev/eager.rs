@@ -2,39 +2,33 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use executor_api::{CallIo, Executor, Observer, PluginState, ToolFailure, ToolOutcome};
+use executor_api::Executor;
 use executor_python::PythonExecutor;
-use futures::future::BoxFuture;
-use manifest_schema::ToolSpec;
-use policy::{Allowed, Level, PermittedCall, Plugin, SessionId};
+use policy::{Allowed, Plugin};
 
 use super::console::Console;
+use crate::commands::readying::{Readied, Readies, Readying};
 
-/// The executor of Python plugins; what it is asked to prepare is started, where it is the folder's.
-pub(super) struct Eager {
-    inner: PythonExecutor,
+/// Where the plugin is the folder's, it is started before its executor makes it ready.
+struct Eager {
+    python: PythonExecutor,
     folder: PathBuf,
     console: Arc<Console>,
 }
 
-impl Eager {
-    pub(super) const fn new(inner: PythonExecutor, folder: PathBuf, console: Arc<Console>) -> Self {
-        Self { inner, folder, console }
-    }
+/// The executor of Python plugins, eager for the plugin of a folder.
+pub(super) fn executor(python: PythonExecutor, folder: PathBuf, console: Arc<Console>) -> Arc<dyn Executor> {
+    Arc::new(Readying { executor: Arc::new(python.clone()), way: Eager { python, folder, console } })
 }
 
-impl Executor for Eager {
-    fn run(&self, call: PermittedCall, io: CallIo) -> BoxFuture<'_, ToolOutcome> {
-        self.inner.run(call, io)
-    }
-
-    fn prepare(&self, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> BoxFuture<'_, Result<Vec<ToolSpec>, ToolFailure>> {
+impl Readies for Eager {
+    fn ready<'a>(&'a self, executor: &'a dyn Executor, plugin: Arc<Plugin>, allowed: Arc<Allowed>) -> Readied<'a> {
         Box::pin(async move {
             if plugin.root != self.folder {
-                return self.inner.prepare(plugin, allowed).await;
+                return executor.prepare(plugin, allowed).await;
             }
             let begun = std::time::Instant::now();
-            match self.inner.load(plugin.clone(), allowed.clone()).await {
+            match self.python.load(plugin.clone(), allowed.clone()).await {
                 Ok(faults) if faults.is_empty() => self.console.loaded(&plugin, begun.elapsed()),
                 Ok(faults) => faults.iter().for_each(|(tool, failure)| self.console.not_loaded(tool, failure)),
                 Err(failure) => {
@@ -42,39 +36,7 @@ impl Executor for Eager {
                     return Err(failure);
                 }
             }
-            self.inner.prepare(plugin, allowed).await
+            executor.prepare(plugin, allowed).await
         })
-    }
-
-    fn retire(&self, plugin: &str) -> BoxFuture<'_, ()> {
-        self.inner.retire(plugin)
-    }
-
-    fn finish(&self, plugin: &str) -> BoxFuture<'_, ()> {
-        self.inner.finish(plugin)
-    }
-
-    fn end_session(&self, session: &SessionId) -> BoxFuture<'_, ()> {
-        self.inner.end_session(session)
-    }
-
-    fn level(&self) -> Level {
-        self.inner.level()
-    }
-
-    fn states(&self) -> Vec<PluginState> {
-        self.inner.states()
-    }
-
-    fn observe(&self, observer: Observer) {
-        self.inner.observe(observer);
-    }
-
-    fn metrics(&self) -> BoxFuture<'_, String> {
-        self.inner.metrics()
-    }
-
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        self.inner.shutdown()
     }
 }
