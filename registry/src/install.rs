@@ -3,12 +3,18 @@
 //!
 //! How a package gets to this machine is not here: that needs a network or a process, which this crate has not.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use manifest_schema::{Channel, Manifest, Permission, Runtime, ToolSpec};
 use policy::{Declared, Definition};
 
-use crate::{Bundle, Day, Entry, Error, FileChange, Lockfile, MANIFEST, Release, SignatureError, Store, TrustStore, Writer};
+use crate::{
+    Bundle, Day, Entry, Error, FileChange, Lockfile, MANIFEST, Release, SignatureError, Store, TrustStore, Writer,
+    dependencies::Offer,
+};
 
 /// A package and who vouches for it. Whether anybody has to is the operator's policy.
 #[derive(Debug)]
@@ -161,6 +167,12 @@ impl Proposal {
 }
 
 impl Approved {
+    /// The package.
+    #[must_use]
+    pub const fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
     /// What the lockfile will say.
     #[must_use]
     pub const fn release(&self) -> &Release {
@@ -309,8 +321,35 @@ fn differences(manifest: &Manifest, release: &Release, installed: Option<&Entry>
             .filter(|name| !release.tools.contains_key(*name))
             .map(|name| Difference { before: earlier(name), ..plain(&format!("tool:{name}"), Turn::Removed, false) }),
     );
+    found.extend(needs(manifest, before.as_ref(), installed.is_some()));
     found.extend(installed.into_iter().flat_map(|entry| provenance(&entry.release, release)));
     found.sort_by_key(|difference| !difference.widens);
+    found
+}
+
+/// The plugins that it brings along. Those of a first install are what was asked for; later ones are other people's code that is news.
+fn needs(manifest: &Manifest, before: Option<&Manifest>, installed: bool) -> Vec<Difference> {
+    let of = |manifest: &Manifest| -> BTreeMap<String, String> {
+        let needs = Offer::of(manifest).needs.into_iter().filter(|need| !need.optional);
+        needs.map(|need| (format!("needs:{}", need.name), need.to_string())).collect()
+    };
+    let (mut earlier, now) = (before.map(of).unwrap_or_default(), of(manifest));
+    let mut found = Vec::new();
+    for (key, after) in now {
+        let known = earlier.remove(&key);
+        let turn = if known.is_some() { Turn::Changed } else { Turn::Added };
+        if known.as_ref() != Some(&after) {
+            found.push(Difference { key, turn, widens: installed && known.is_none(), before: known, after: Some(after) });
+        }
+    }
+    let gone = earlier.into_iter().map(|(key, before)| Difference {
+        key,
+        turn: Turn::Removed,
+        before: Some(before),
+        after: None,
+        widens: false,
+    });
+    found.extend(gone);
     found
 }
 

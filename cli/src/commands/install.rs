@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
-use manifest_schema::Channel;
-use registry::{Entry, FileDigest, Lockfile, Proposal, Vouched};
+use manifest_schema::{Channel, PluginName};
+use registry::{Approved, Entry, FileDigest, Lockfile, Proposal, Release, Vouched, dependencies::Offer};
 use serde_json::{Value, json};
 
 use super::{asking, packages};
@@ -63,8 +63,8 @@ pub(crate) struct Terms {
     pub(crate) yes: bool,
     /// Accept this; repeatable
     ///
-    /// A power such as `network_access` (its hosts included), `secrets`, `tools` (new and changed definitions), `runtime`, `source`, `signer`,
-    /// `downgrade`, `yanked`; or one difference alone, such as `host:api.example.org:443` or `tool:search`.
+    /// A power such as `network_access` (its hosts included), `secrets`, `tools` (new and changed definitions), `runtime`, `needs` (plugins that it
+    /// did not need before), `source`, `signer`, `downgrade`, `yanked`; or one difference alone, such as `host:api.example.org:443` or `tool:search`.
     #[arg(long, value_name = "WHAT")]
     pub(crate) allow: Vec<String>,
 }
@@ -112,22 +112,17 @@ impl Install {
         let mut done = Vec::new();
         for word in &self.what {
             let request = Request::parse(word)?;
-            let mut answer = self.terms.answer();
             let channel = self.terms.channel.map(Channel::from);
-            let mut all = fetch::fetch_all(settings, &request, &self.terms.choice(Channel::Stable))?;
+            let all = fetch::fetch_all(settings, &request, &self.terms.choice(Channel::Stable))?;
+            let mut asked: Vec<Asked> = all.into_iter().map(|fetched| Asked { fetched, answer: self.terms.answer() }).collect();
             // The last is what was asked for, those before it are what it needs.
-            let last = all.pop();
-            for needed in all {
-                done.push(apply(settings, output, needed, "install", channel, &answer)?);
-            }
-            let Some(fetched) = last else { continue };
-            if let Some(digest) = self.digest {
-                expect(&fetched, digest)?;
+            if let (Some(digest), Some(last)) = (self.digest, asked.last_mut()) {
+                expect(&last.fetched, digest)?;
                 // Named by its digest, all of it is named.
-                answer.yes = true;
-                answer.named.extend(everything());
+                last.answer.yes = true;
+                last.answer.named.extend(everything());
             }
-            done.push(apply(settings, output, fetched, "install", channel, &answer)?);
+            done.extend(apply(settings, output, asked, "install", channel)?);
         }
         output.show(&json!({"installed": done.iter().map(|done| &done.document).collect::<Vec<_>>()}), |output| {
             done.iter().map(|done| done.text(output)).collect::<Vec<_>>().join("\n")
@@ -147,7 +142,7 @@ fn expect(fetched: &Fetched, digest: FileDigest) -> Outcome {
 /// Every word that covers a kind of difference.
 fn everything() -> BTreeSet<String> {
     let powers = manifest_schema::Permission::ALL.into_iter().map(|power| power.as_str().to_owned());
-    let kinds = ["secrets", "tools", "runtime", "source", "signer", "downgrade"].map(str::to_owned);
+    let kinds = ["secrets", "tools", "runtime", "needs", "source", "signer", "downgrade"].map(str::to_owned);
     powers.chain(kinds).collect()
 }
 
@@ -165,67 +160,134 @@ impl Applied {
     }
 }
 
-/// Takes a fetched package the rest of the way.
+/// A package and what is accepted of it.
+pub(crate) struct Asked {
+    pub(crate) fetched: Fetched,
+    pub(crate) answer: Answer,
+}
+
+/// A package that was accepted, with what is said of it afterwards.
+struct Accepted {
+    approved: Approved,
+    installed: Option<Entry>,
+    differences: Vec<Value>,
+    notes: Vec<String>,
+}
+
+/// Takes fetched packages the rest of the way, each after those that it needs: all of them, or none.
 pub(crate) fn apply(
     settings: &Settings,
     output: &Output,
-    fetched: Fetched,
+    asked: Vec<Asked>,
     what: &str,
     channel: Option<Channel>,
-    answer: &Answer,
-) -> Outcome<Applied> {
-    let Fetched { bundle, source, remarks } = fetched;
-    let name = bundle.manifest().name.clone();
-    let trusted = trust::read(&settings.places)?;
-    let vouched = Vouched::of(bundle, &trusted, trust::today(), settings.file.require_signature)
-        .map_err(|error| packages::failure(&error.into()))?;
+) -> Outcome<Vec<Applied>> {
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
     // Who is asked reads for a while: meanwhile others may go on. Who is not asked decides under the lock.
-    let early = if answer.yes || !asking::somebody() { Some(installs::write(&settings.places)?) } else { None };
+    let silent = !asking::somebody() || asked.iter().all(|asked| asked.answer.yes);
+    let early = if silent { Some(installs::write(&settings.places)?) } else { None };
     let before = match &early {
         Some(writer) => writer.lockfile().clone(),
         None => installs::lockfile(&settings.places)?,
     };
-    let installed = before.get(name.as_str());
-    let bundled = bundled::names();
-    let others = before.entries().map(|entry| entry.name.as_str()).chain(bundled.iter().map(String::as_str));
-    registry::names::judge(name.as_str(), others)
-        .map_err(|error| installs::invalid("plugin.name_refused", format!("nothing was installed: {error}")))?;
-    let store = installs::store(&settings.places);
-    let lacking = needs::lacking(vouched.bundle().manifest(), &needs::installed(&store, &before));
-    let unsigned = vouched.missing().map(ToString::to_string);
-    let proposal = Proposal::new(vouched, source, &store, installed);
-    let differences: Vec<Value> = proposal.differences().iter().map(accept::document).collect();
-    let approved = accept::accept(output, proposal, answer)?;
+    let mut lockfile = before.clone();
+    let mut there = needs::installed(&installs::store(&settings.places), &before);
+    let mut all = Vec::new();
+    for asked in asked {
+        let accepted = accepted(settings, output, asked, &lockfile, &there)?;
+        lockfile = accepted.approved.enter(&lockfile, channel);
+        let manifest = accepted.approved.bundle().manifest();
+        there.retain(|offer| offer.name != manifest.name);
+        there.push(Offer::of(manifest));
+        all.push(accepted);
+    }
     let writer = match early {
         Some(writer) => writer,
         None => unchanged(installs::write(&settings.places)?, &before)?,
     };
-    let release = approved.release().clone();
-    let other_hand = installed.is_some_and(|entry| registry::install::is_other_hand(&entry.release, &release));
-    let hand = if other_hand || installed.is_none() { Hand::Goes } else { Hand::Stays };
-    let leaving = installed.map(|entry| &entry.release).filter(|leaving| leaving.digest != release.digest);
-    let changes = kept::change(&settings.places, &name, leaving, hand)?;
-    let lockfile = approved.enter(&before, channel);
-    let line = Done::new(what, name.as_str(), installed.map(|entry| &entry.release), Some(&release)).line()?;
-    writer.install(&[approved], &lockfile, &line, changes.files).map_err(|error| installs::failure(&error))?;
+    let leaving: Vec<_> = all.iter().map(Accepted::leaving).collect();
+    let changes = kept::change_all(&settings.places, &leaving)?;
+    let lines: Vec<String> = all.iter().map(|accepted| accepted.line(what)).collect::<Outcome<_>>()?;
+    let (approved, said): (Vec<Approved>, Vec<_>) = all.into_iter().map(Accepted::parts).unzip();
+    writer.install(&approved, &lockfile, &lines.join("\n"), changes.files).map_err(|error| installs::failure(&error))?;
+    Ok(approved.iter().zip(said).map(|(approved, said)| said.applied(approved)).collect())
+}
+
+fn accepted(settings: &Settings, output: &Output, asked: Asked, lockfile: &Lockfile, there: &[Offer]) -> Outcome<Accepted> {
+    let Asked { fetched: Fetched { bundle, source, remarks }, answer } = asked;
+    let trusted = trust::read(&settings.places)?;
+    let vouched = Vouched::of(bundle, &trusted, trust::today(), settings.file.require_signature)
+        .map_err(|error| packages::failure(&error.into()))?;
+    let manifest = vouched.bundle().manifest();
+    let bundled = bundled::names();
+    let others = lockfile.entries().map(|entry| entry.name.as_str()).chain(bundled.iter().map(String::as_str));
+    registry::names::judge(manifest.name.as_str(), others)
+        .map_err(|error| installs::invalid("plugin.name_refused", format!("nothing was installed: {error}")))?;
     let mut notes = remarks;
-    notes.extend(lacking);
+    notes.extend(needs::lacking(manifest, there));
+    notes.extend(needs::broken_by(manifest, there));
+    let unsigned = vouched.missing().map(ToString::to_string);
     notes.extend(unsigned.map(|why| format!("{why}; it was installed because pegboard.toml does not say require_signature")));
-    if !release.accepted.is_empty() {
-        notes.push(format!("what it asks for must be granted, too: pegboard info {name}"));
+    let installed = lockfile.get(manifest.name.as_str()).cloned();
+    let proposal = Proposal::new(vouched, source, &installs::store(&settings.places), installed.as_ref());
+    let differences: Vec<Value> = proposal.differences().iter().map(accept::document).collect();
+    let approved = accept::accept(output, proposal, &answer)?;
+    if !approved.release().accepted.is_empty() {
+        notes.push(format!("what it asks for must be granted, too: pegboard info {}", approved.bundle().manifest().name));
     }
-    let from = installed.map(|entry| format!(" (was {})", entry.release.version)).unwrap_or_default();
-    let document = json!({
-        "plugin": name.as_str(),
-        "version": release.version.to_string(),
-        "was": installed.map(|entry| entry.release.version.to_string()),
-        "digest": format!("sha256:{}", release.digest),
-        "source": release.source,
-        "signed_by": release.signed_by,
-        "differences": differences,
-        "notes": notes,
-    });
-    Ok(Applied { document, head: format!("installed {name} {}{from}", release.version), notes })
+    Ok(Accepted { approved, installed, differences, notes })
+}
+
+/// What was said before it was installed.
+struct Said {
+    installed: Option<Entry>,
+    differences: Vec<Value>,
+    notes: Vec<String>,
+}
+
+impl Accepted {
+    /// What goes when it comes, and whether what that was granted stays.
+    fn leaving(&self) -> (PluginName, Option<Release>, Hand<'static>) {
+        let (release, installed) = (self.approved.release(), self.installed.as_ref().map(|entry| &entry.release));
+        let other_hand = installed.is_none_or(|before| registry::install::is_other_hand(before, release));
+        let leaving = installed.filter(|leaving| leaving.digest != release.digest);
+        (self.name().clone(), leaving.cloned(), if other_hand { Hand::Goes } else { Hand::Stays })
+    }
+
+    fn line(&self, what: &str) -> Outcome<String> {
+        let before = self.installed.as_ref().map(|entry| &entry.release);
+        Done::new(what, self.name().as_str(), before, Some(self.approved.release())).line()
+    }
+
+    fn name(&self) -> &PluginName {
+        &self.approved.bundle().manifest().name
+    }
+
+    fn parts(self) -> (Approved, Said) {
+        let Self { approved, installed, differences, notes } = self;
+        (approved, Said { installed, differences, notes })
+    }
+}
+
+impl Said {
+    fn applied(self, approved: &Approved) -> Applied {
+        let (release, name) = (approved.release(), &approved.bundle().manifest().name);
+        let was = self.installed.map(|entry| entry.release.version.to_string());
+        let from = was.as_ref().map(|was| format!(" (was {was})")).unwrap_or_default();
+        let document = json!({
+            "plugin": name.as_str(),
+            "version": release.version.to_string(),
+            "was": was,
+            "digest": format!("sha256:{}", release.digest),
+            "source": release.source,
+            "signed_by": release.signed_by,
+            "differences": self.differences,
+            "notes": self.notes,
+        });
+        Applied { document, head: format!("installed {name} {}{from}", release.version), notes: self.notes }
+    }
 }
 
 fn unchanged(writer: registry::Writer, before: &Lockfile) -> Outcome<registry::Writer> {

@@ -1,18 +1,21 @@
 //! `pegboard update`: newer releases of what is installed, from where each came.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use manifest_schema::Channel;
 use registry::{Entry, FileDigest};
 use semver::VersionReq;
 use serde_json::{Value, json};
 
-use super::install::{self, Terms};
+use super::install::{self, Asked, Terms};
 use crate::{
     failure::Outcome,
     installs::{
         self,
         fetch::{self, Choice, Fetched},
         index::Index,
+        needs,
         request::{Request, Wanted},
     },
     output::{Cell, Output, Tone},
@@ -22,7 +25,8 @@ use crate::{
 /// Update installed plugins
 ///
 /// Looks where each came from: the index for a newer release in its channel, the folder, address or repository for other contents. Pinned plugins
-/// are passed over. What a release may do beyond what you accepted is shown and asked, as with install.
+/// are passed over, and none is updated beyond what other installed plugins need. Plugins that a newer release needs come along. What a release
+/// may do beyond what you accepted is shown and asked, as with install.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  pegboard update --check\n  pegboard update text_analysis\n  pegboard update --yes")]
 pub(crate) struct Update {
@@ -47,7 +51,11 @@ struct Found {
 enum State {
     Pinned,
     Current,
-    Newer { version: String, fetched: Option<Box<Fetched>> },
+    /// The packages in the order in which they are installed: what it needs and is not there, then its own. None of them with --check.
+    Newer {
+        version: String,
+        fetched: Vec<Fetched>,
+    },
 }
 
 impl Update {
@@ -65,14 +73,20 @@ impl Update {
             return show(&found, output);
         }
         let (mut done, mut left) = (Vec::new(), Vec::new());
+        // What one plugin brought along may be what another would be updated to.
+        let mut applied = BTreeSet::new();
         for found in found {
             match found.state {
-                State::Newer { fetched: Some(fetched), .. } => {
-                    let channel = self.terms.channel.map(Channel::from);
-                    done.push(install::apply(settings, output, *fetched, "update", channel, &self.terms.answer())?);
+                State::Newer { fetched, .. } => {
+                    let fresh = fetched.into_iter().filter(|fetched| applied.insert(fetched.bundle.digest()));
+                    let asked = fresh.map(|fetched| Asked { fetched, answer: self.terms.answer() }).collect();
+                    done.extend(install::apply(settings, output, asked, "update", self.terms.channel.map(Channel::from))?);
                 }
                 State::Pinned => left.push(format!("{} is pinned to {}", found.name, found.version)),
-                State::Current | State::Newer { .. } => left.push(format!("{} {} is the newest", found.name, found.version)),
+                State::Current => {
+                    let remarks = found.remarks.iter().map(|remark| format!("; {remark}")).collect::<String>();
+                    left.push(format!("{} {} is the newest that fits{remarks}", found.name, found.version));
+                }
             }
         }
         output.show(&json!({"updated": done.iter().map(|done| &done.document).collect::<Vec<_>>(), "left": left}), |output| {
@@ -102,13 +116,20 @@ impl Update {
         let mine = releases.releases.iter().find(|offered| offered.version == *current);
         let mut remarks: Vec<String> =
             mine.and_then(|mine| mine.yanked.as_ref()).map(|why| format!("{current} was yanked: {why}")).into_iter().collect();
-        let newest = releases.choose(&Wanted::Among(VersionReq::STAR), choice.channel);
-        let Some(newest) = newest.filter(|newest| newest.version > *current) else { return Ok((State::Current, remarks)) };
+        let there = needs::installed(&installs::store(&settings.places), &installs::lockfile(&settings.places)?);
+        let (asked, by) = needs::asked_of(&entry.name, &there);
+        let newer = |wanted: VersionReq| {
+            releases.choose(&Wanted::Among(wanted), choice.channel).filter(|offered| offered.version > *current)
+        };
+        let (newest, wished) = (newer(asked), newer(VersionReq::STAR));
+        let held_back = wished.filter(|wished| newest.is_none_or(|newest| newest.version < wished.version));
+        remarks.extend(held_back.map(|wished| format!("{} is there, but {}", wished.version, by.join(", "))));
+        let Some(newest) = newest else { return Ok((State::Current, remarks)) };
         let mends = releases.releases.iter().filter(|offered| offered.version > *current && offered.version <= newest.version);
         let mends = mends
             .filter_map(|offered| Some(format!("{} is a security release: {}", offered.version, offered.security.as_ref()?)));
         remarks.extend(mends);
-        let fetched = if self.check { None } else { Some(Box::new(newest.fetch(&index, &entry.name)?)) };
+        let fetched = if self.check { Vec::new() } else { fetch::with_needs(settings, &index, (&entry.name, newest), choice)? };
         Ok((State::Newer { version: newest.version.to_string(), fetched }, remarks))
     }
 }
@@ -127,7 +148,7 @@ fn elsewhere(settings: &Settings, source: &str, digest: FileDigest, choice: &Cho
     if fetched.bundle.digest() == digest {
         return Ok(State::Current);
     }
-    Ok(State::Newer { version: fetched.bundle.manifest().version.to_string(), fetched: Some(Box::new(fetched)) })
+    Ok(State::Newer { version: fetched.bundle.manifest().version.to_string(), fetched: vec![fetched] })
 }
 
 fn show(found: &[Found], output: &Output) -> Outcome {

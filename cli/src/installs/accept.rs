@@ -62,6 +62,7 @@ fn flag(key: &str) -> &str {
         Some(("tool", _)) => "tools",
         Some(("secret", _)) => "secrets",
         Some(("runtime", _)) => "runtime",
+        Some(("needs", _)) => "needs",
         _ => key,
     }
 }

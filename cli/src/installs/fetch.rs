@@ -2,10 +2,16 @@
 
 use std::{fs, io::Seek, path::Path};
 
-use manifest_schema::Channel;
+use manifest_schema::{Channel, PluginName};
 use registry::{Archive, Bundle, Error, FileDigest, Folder, limits::MAX_PACKAGE_BYTES};
 
-use super::{failure, git, index, needs, request::Request, web};
+use super::{
+    failure, git,
+    index::{Index, Offered},
+    needs,
+    request::Request,
+    web,
+};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
@@ -37,7 +43,7 @@ pub(crate) fn fetch(settings: &Settings, request: &Request, choice: &Choice) -> 
         Request::Address(address) => Ok(Fetched { bundle: download(address)?, source: address.clone(), remarks: Vec::new() }),
         Request::Repository { url, revision } => git::fetch(settings, url, revision.as_deref()),
         Request::Named { name, wanted } => {
-            let index = index::Index::open(settings, choice.index.as_deref())?;
+            let index = Index::open(settings, choice.index.as_deref())?;
             index.release(name, wanted, choice)?.fetch(&index, name)
         }
     }
@@ -46,15 +52,25 @@ pub(crate) fn fetch(settings: &Settings, request: &Request, choice: &Choice) -> 
 /// Fetches what was asked for, after what it needs of other plugins, where an index can bring that along.
 pub(crate) fn fetch_all(settings: &Settings, request: &Request, choice: &Choice) -> Outcome<Vec<Fetched>> {
     let Request::Named { name, wanted } = request else { return fetch(settings, request, choice).map(|fetched| vec![fetched]) };
-    let index = index::Index::open(settings, choice.index.as_deref())?;
+    let index = Index::open(settings, choice.index.as_deref())?;
     let release = index.release(name, wanted, choice)?;
+    with_needs(settings, &index, (name, &release), choice)
+}
+
+/// Fetches a release of an index after what it needs of other plugins and is not there yet.
+pub(crate) fn with_needs(
+    settings: &Settings,
+    index: &Index,
+    (name, release): (&PluginName, &Offered),
+    choice: &Choice,
+) -> Outcome<Vec<Fetched>> {
     if release.needs.iter().all(|need| need.optional) {
-        return release.fetch(&index, name).map(|fetched| vec![fetched]);
+        return release.fetch(index, name).map(|fetched| vec![fetched]);
     }
     let lockfile = super::lockfile(&settings.places)?;
     let there = needs::installed(&super::store(&settings.places), &lockfile);
-    let plan = needs::plan(&index, (name, &release), choice, there)?;
-    plan.iter().map(|(name, offered)| offered.fetch(&index, name)).collect()
+    let plan = needs::plan(index, (name, release), choice, there)?;
+    plan.iter().map(|(name, offered)| offered.fetch(index, name)).collect()
 }
 
 /// Fetches a release again that a lockfile names, and holds it against its digest.

@@ -349,14 +349,21 @@ fn a_name_comes_from_an_index_by_channel() {
     life.ok(&["pin", "held", "--off"]);
     life.ok(&["update", "--yes"]);
     assert_eq!(life.version().as_deref(), Some("1.1.0"));
+    life.ok(&["publish", "held@1.1.0", "--index", &shelf, "--yank", "counts wrong"]);
+    let check = life.ok(&["update", "--check", "--json"]).json();
+    assert_eq!(check["plugins"][0]["remarks"][0], "1.1.0 was yanked: counts wrong", "{check}");
     let check = life.ok(&["update", "--check", "--channel", "beta", "--json"]).json();
     assert_eq!(check["plugins"][0]["newer"], "2.0.0-beta.1", "{check}");
-    assert!(check["plugins"][0]["remarks"][0].as_str().unwrap().contains("closes a hole"), "{check}");
+    assert!(check["plugins"][0]["remarks"][1].as_str().unwrap().contains("closes a hole"), "{check}");
     life.ok(&["update", "--yes", "--channel", "beta"]);
     assert_eq!(life.version().as_deref(), Some("2.0.0-beta.1"));
     // An index that lies about what it holds.
     fs::copy(life.home.path().join("held-1.0.0.zip"), Path::new(&shelf).join("held/held-1.1.0.zip")).unwrap();
-    life.refused(&["install", "held@1.1.0", "--yes", "--allow", "downgrade", "--index", &shelf], 9, "package.other");
+    life.refused(
+        &["install", "held@1.1.0", "--yes", "--allow", "downgrade", "--allow", "yanked", "--index", &shelf],
+        9,
+        "package.other",
+    );
 }
 
 /// Serves files of a folder, one request a connection, until the test ends.
@@ -473,47 +480,4 @@ fn a_lockfile_that_is_none_stops_everything_and_serves_nothing_by_guess() {
     }
     fs::write(&path, &good).unwrap();
     life.says("1.0.0");
-}
-
-#[test]
-fn what_a_plugin_needs_comes_along_and_does_not_go_before_it() {
-    let life = Life::new();
-    let shelf = life.home.path().join("shelf").display().to_string();
-    let publish = |name: &str, version: &str, needs: &str| {
-        let folder = life.source(version, "", "Says it");
-        let text = manifest(version, "", "Says it").replace("name: held", &format!("name: {name}"));
-        fs::write(folder.join("plugin.yaml"), text + needs).unwrap();
-        life.ok(&["package", &folder.display().to_string(), "-o", "x.zip"]);
-        life.ok(&["publish", "x.zip", "--index", &shelf]);
-    };
-    let needs =
-        |name: &str, version: &str| format!("dependencies:\n  - {{name: {name}, version: \"{version}\", source: marketplace}}\n");
-    publish("ground", "1.0.0", "");
-    publish("ground", "2.0.0", "");
-    publish("middle", "1.0.0", &needs("ground", "^1"));
-    publish("upper", "1.0.0", &needs("middle", "*"));
-    publish("torn", "1.0.0", &needs("ground", "^3"));
-    let refused = life.refused(&["install", "torn", "--index", &shelf, "--yes"], 5, "install.needs");
-    assert!(refused["error"]["message"].as_str().unwrap().contains("ground"), "{refused}");
-    let installed = life.ok(&["install", "upper", "--index", &shelf, "--yes", "--json"]).json();
-    let what: Vec<String> = installed["installed"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|plugin| format!("{} {}", plugin["plugin"].as_str().unwrap(), plugin["version"].as_str().unwrap()))
-        .collect();
-    assert_eq!(what, ["ground 1.0.0", "middle 1.0.0", "upper 1.0.0"]);
-    let needed = life.refused(&["uninstall", "ground"], 4, "plugin.needed");
-    assert!(needed["error"]["message"].as_str().unwrap().contains("middle (needs ground ^1)"), "{needed}");
-    life.ok(&["uninstall", "upper"]);
-    life.ok(&["uninstall", "middle"]);
-    life.ok(&["uninstall", "ground"]);
-    // Names that the eye takes for an installed or a first-party plugin's, and names that are nobody's.
-    life.ok(&["install", "ground", "--index", &shelf, "--yes"]);
-    publish("gr0und", "1.0.0", "");
-    publish("tab1es", "1.0.0", "");
-    publish("pegboard-core", "1.0.0", "");
-    for name in ["gr0und", "tab1es", "pegboard-core"] {
-        life.refused(&["install", name, "--index", &shelf, "--yes"], 3, "plugin.name_refused");
-    }
 }

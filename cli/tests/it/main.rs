@@ -24,6 +24,7 @@ mod installs;
 mod json;
 mod learn;
 mod models;
+mod needs;
 mod packages;
 mod pages;
 mod repository;
