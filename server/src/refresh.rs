@@ -76,7 +76,7 @@ pub(crate) struct Refresher {
 
 /// Reads everything for the first time.
 pub(crate) fn begin(settings: &Settings, executors: &Executors) -> Result<(Refresher, Catalog), StartError> {
-    let (lockfile, operator) = read(settings)?;
+    let Moment { lockfile, operator } = read(settings)?;
     let mut refresher = Refresher {
         loader: Loader::default(),
         operator: Arc::new(operator?),
@@ -97,12 +97,18 @@ pub(crate) fn begin(settings: &Settings, executors: &Executors) -> Result<(Refre
     Ok((refresher, catalog))
 }
 
-/// What is installed and what the operator gave, of one moment: a command may be changing both.
-fn read(settings: &Settings) -> Result<(Result<Lockfile, StartError>, Result<Operator, OperatorError>), StartError> {
+/// What is installed and what the operator gave, of one moment.
+struct Moment {
+    lockfile: Result<Lockfile, StartError>,
+    operator: Result<Operator, OperatorError>,
+}
+
+/// Reads both while nobody changes them: a command may be changing them together.
+fn read(settings: &Settings) -> Result<Moment, StartError> {
     let failed = |source| StartError::Lockfile { source: Box::new(source) };
     let store = Store::at(&settings.dirs.data, &settings.dirs.config);
     let _steady = store.steady().map_err(failed)?;
-    Ok((store.read().map_err(failed), Operator::read(&settings.dirs)))
+    Ok(Moment { lockfile: store.read().map_err(failed), operator: Operator::read(&settings.dirs) })
 }
 
 /// Builds a catalog whenever something asks for one, until the host stops or is gone.
@@ -339,8 +345,8 @@ impl Refresher {
 
     /// Reads again what is installed and what the operator gave. What can't be read neither gives nor takes anything, and holds up nothing else.
     fn read(&mut self, settings: &Settings) {
-        let (lockfile, operator) = match read(settings) {
-            Ok(read) => read,
+        let Moment { lockfile, operator } = match read(settings) {
+            Ok(moment) => moment,
             Err(error) => {
                 tracing::error!(
                     error = chain(&error),
@@ -352,7 +358,7 @@ impl Refresher {
         match lockfile {
             Ok(lockfile) => self.lockfile = lockfile,
             Err(error) => {
-                tracing::error!(error = chain(&error), "what is installed cannot be read again, what was installed stays")
+                tracing::error!(error = chain(&error), "what is installed cannot be read again, what was installed stays");
             }
         }
         match operator {

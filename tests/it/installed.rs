@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use pegboard_tests::processes::wait_until;
-use pegboard_tests::server::{Home, Server};
+use pegboard_tests::server::{Home, Server, binary};
 use pegboard_tests::stdio::Connection;
 use serde_json::json;
 
@@ -170,5 +170,40 @@ fn a_key_that_is_no_longer_trusted_ends_what_it_vouched_for() -> Result<()> {
     done(&home.run(&["trust", "add", "ada", &format!("{key}.pub")])?)?;
     told(&mut client, true, Instant::now())?;
     assert_eq!(version(&mut client)?, "1.0.0");
+    Ok(())
+}
+
+#[test]
+fn a_server_carries_out_what_a_killed_command_had_decided() -> Result<()> {
+    let home = Home::with(&[])?;
+    let (one, two) = (package(&home, "1.0.0")?, package(&home, "2.0.0")?);
+    done(&home.run(&["install", &one.display().to_string(), "--yes"])?)?;
+    let (server, mut client) = Server::stdio(&home, &[])?;
+    client.limit = Duration::from_secs(30);
+    let journal = home.path().join("data/.commit");
+    let mut carried_out = 0;
+    // Killed at its first rename, at its second, and so on, until it comes to its end.
+    for at in 1.. {
+        let kill = format!("inject=rename:signal=KILL:when={at}");
+        let mut install = Command::new("strace");
+        install.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", &kill]).arg(binary()?);
+        install.arg("install").arg(&two).args(["--yes", "--allow", "tools", "--home"]).arg(home.path());
+        if install.output()?.status.success() {
+            break;
+        }
+        if !journal.exists() {
+            continue;
+        }
+        // The server is the only one who looks.
+        fs::write(home.path().join("config/poke"), at.to_string())?;
+        ensure!(wait_until(Duration::from_secs(30), || !journal.exists()), "{at}: {}", server.log_end());
+        let mut served =
+            |wanted: &str| wait_until(Duration::from_secs(30), || version(&mut client).is_ok_and(|found| found == wanted));
+        ensure!(served("2.0.0"), "{at}: {}", server.log_end());
+        carried_out += 1;
+        done(&home.run(&["rollback", "held"])?)?;
+        ensure!(served("1.0.0"), "{at}: {}", server.log_end());
+    }
+    ensure!(carried_out >= 2, "{carried_out}: were the calls counted?");
     Ok(())
 }

@@ -32,16 +32,17 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(180);
 /// How much of git's words is kept.
 const WORDS: usize = 600;
-/// A commit comes in one pack, which is no larger than a package; git needs about this much memory for one of that size.
+/// A commit comes in one pack, which is no larger than a package; an object that git must hold whole fits into this much memory, or is given up.
 const CEILING: Ceiling = Ceiling { file_bytes: Some(MAX_PACKAGE_BYTES), data_bytes: Some(384 << 20) };
 /// Before whatever the repository says of its files: their bytes are what was committed.
 const ATTRIBUTES: &str = "* -text -eol -ident -filter -working-tree-encoding\n";
 /// Everything that git reads of configuration. `protocol.allow=never` closes `ext::`, ssh, git:// and whatever a later git knows;
-/// `unpackLimit` has few objects come in a pack, too: each by itself would be a file, under a ceiling of its own.
+/// `unpackLimit` has few objects come in a pack, too: each by itself would be a file, under a ceiling of its own;
+/// `bigFileThreshold` and `window` have large files pass through, and nothing searched for likenesses, where this machine is the server.
 const CONFIG: &str = "[protocol]\n\tallow = never\n[protocol \"https\"]\n\tallow = always\n[protocol \"file\"]\n\tallow = always\n\
-                      [safe]\n\tdirectory = *\n[core]\n\tbigFileThreshold = 16m\n\thooksPath = /dev/null\n\tfsmonitor = false\n\tsymlinks = true\n\tautocrlf = false\n\
+                      [safe]\n\tdirectory = *\n[core]\n\tbigFileThreshold = 1m\n\thooksPath = /dev/null\n\tfsmonitor = false\n\tsymlinks = true\n\tautocrlf = false\n\
                       [transfer]\n\tfsckObjects = true\n\tunpackLimit = 1\n[fetch]\n\tunpackLimit = 1\n[submodule]\n\trecurse = false\n[http]\n\tfollowRedirects = initial\n\
-                      [credential]\n\thelper =\n[pack]\n\tthreads = 1\n[gc]\n\tauto = 0\n[init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n";
+                      [credential]\n\thelper =\n[pack]\n\tthreads = 1\n\twindow = 0\n[gc]\n\tauto = 0\n[init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n";
 
 /// Fetches a commit and makes a package of it.
 pub(crate) fn fetch(settings: &Settings, url: &str, revision: Option<&str>) -> Outcome<Fetched> {

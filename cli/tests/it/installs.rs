@@ -78,7 +78,7 @@ impl Life {
     }
 
     #[track_caller]
-    fn says(&self, version: &str) {
+    pub(crate) fn says(&self, version: &str) {
         let ended = self.ok(&["call", "which", "--json"]);
         assert!(ended.stdout.contains(version), "{}", ended.stdout);
     }
@@ -418,43 +418,6 @@ fn a_package_and_an_index_come_over_http() {
     assert!(Command::new("rm").arg("-rf").arg(&store).status().unwrap().success());
     life.ok(&["sync"]);
     life.says("1.1.0");
-}
-
-#[test]
-fn a_plugin_comes_from_a_repository() {
-    let life = Life::new();
-    let source = life.source("1.0.0", "", "Says it");
-    let git = |args: &[&str]| {
-        let mut command = Command::new("git");
-        command.args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-C"]).arg(&source).args(args);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    git(&["init", "-q", "-b", "main"]);
-    // What a hostile repository would have run.
-    let ran = life.home.path().join("ran");
-    fs::write(source.join(".gitattributes"), "*.py filter=evil\n").unwrap();
-    fs::write(source.join(".gitmodules"), "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c touch% ran\n").unwrap();
-    git(&["config", "filter.evil.smudge", &format!("touch {}", ran.display())]);
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "one"]);
-    git(&["tag", "v1.0.0"]);
-    let commit = git(&["rev-parse", "HEAD"]);
-    let url = format!("git+file://{}", source.display());
-    life.ok(&["install", &format!("{url}@v1.0.0"), "--yes"]);
-    life.says("1.0.0");
-    assert!(life.lockfile().contains(&format!("?rev=v1.0.0#{commit}")), "{}", life.lockfile());
-    assert!(!ran.exists());
-    life.ok(&["uninstall", "held"]);
-    life.ok(&["install", &format!("{url}@{commit}"), "--yes"]);
-    life.refused(&["install", &format!("{url}@v9"), "--yes"], 5, "install.git");
-    life.refused(&["install", "git+ext::sh -c id", "--yes"], 2, "install.unsupported");
-    life.refused(&["install", &format!("{url}@--upload-pack=touch"), "--yes"], 2, "install.revision");
-    std::os::unix::fs::symlink("/etc/passwd", source.join("link")).unwrap();
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "two"]);
-    life.refused(&["install", &url, "--yes"], 3, "package.invalid");
 }
 
 #[test]

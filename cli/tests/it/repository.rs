@@ -1,4 +1,4 @@
-//! Hostile repositories: what a server sends and what a commit unfolds to is bounded before it is written. Each beside a commit of the same
+//! Repositories: a plugin from one, and hostile ones: what a server sends and what a commit unfolds to is bounded before it is written. Each beside a commit of the same
 //! repository that installs.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 use crate::installs::Life;
 
 /// No bomb takes longer to be refused.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A repository whose branch `good` installs.
 struct Repository {
@@ -98,6 +98,36 @@ impl Repository {
         self.life.ok(&["uninstall", "held"]);
         fs::remove_file(self.life.home.path().join("data/pegboard.lock")).unwrap();
     }
+}
+
+#[test]
+fn a_plugin_comes_from_a_repository() {
+    let repository = Repository::new();
+    let Repository { life, folder: source } = &repository;
+    let git = |args: &[&str]| repository.git(args, b"");
+    // What a hostile repository would have run.
+    let ran = life.home.path().join("ran");
+    fs::write(source.join(".gitattributes"), "*.py filter=evil\n").unwrap();
+    fs::write(source.join(".gitmodules"), "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c touch% ran\n").unwrap();
+    git(&["config", "filter.evil.smudge", &format!("touch {}", ran.display())]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "v1.0.0"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    let url = format!("git+file://{}", source.display());
+    life.ok(&["install", &format!("{url}@v1.0.0"), "--yes"]);
+    life.says("1.0.0");
+    assert!(life.lockfile().contains(&format!("?rev=v1.0.0#{commit}")), "{}", life.lockfile());
+    assert!(!ran.exists());
+    life.ok(&["uninstall", "held"]);
+    life.ok(&["install", &format!("{url}@{commit}"), "--yes"]);
+    life.refused(&["install", &format!("{url}@v9"), "--yes"], 5, "install.git");
+    life.refused(&["install", "git+ext::sh -c id", "--yes"], 2, "install.unsupported");
+    life.refused(&["install", &format!("{url}@--upload-pack=touch"), "--yes"], 2, "install.revision");
+    std::os::unix::fs::symlink("/etc/passwd", source.join("link")).unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "two"]);
+    life.refused(&["install", &url, "--yes"], 3, "package.invalid");
 }
 
 /// So many names for one thing.

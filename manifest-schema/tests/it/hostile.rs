@@ -71,7 +71,7 @@ fn bombs() -> Vec<(&'static str, String, &'static str)> {
         ("blank lines", format!("{}name: demo", body("\n", 20)), "manifest.missing_key"),
         ("colons", fill(": "), "manifest.key"),
         ("dashes and colons", fill("- a: "), "manifest.syntax"),
-        ("block scalar", format!("a: |\n{}", body(" x\n", 10)), "manifest.unknown_key"),
+        ("block scalar", format!("b: |\n{}", body(" x\n", 10)), "manifest.unknown_key"),
         ("unseen characters", body("\u{202e}", 10), "manifest.character"),
         ("nul", fill("\0"), "manifest.character"),
         ("schema of many", tool(&format!("{{type: object, properties: {{{many_names}}}}}")), "manifest.schema_type"),
