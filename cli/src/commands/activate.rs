@@ -55,7 +55,8 @@ fn set(settings: &Settings, output: &Output, plugin: &str, active: bool) -> Outc
         writer.commit(&lockfile, &line, Vec::new()).map_err(|error| installs::failure(&error))?;
     }
     output.show(&json!({"plugin": name.as_str(), "active": active, "changed": before.active != active}), |output| {
-        let word = if active { "served" } else { "not served" };
+        // Whether it is served depends on its grants and its signature, too: `pegboard list` says.
+        let word = if active { "active" } else { "not active" };
         output.paint(Tone::Good, &format!("{name} {} is {word}", before.release.version))
     })
 }
