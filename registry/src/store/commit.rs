@@ -69,8 +69,8 @@ impl Writer {
     /// Makes a new lockfile the truth, with lines of history and what else changes with it.
     ///
     /// # Errors
-    /// When something can't be written: then nothing changed. [`Error::Unfinished`] alone says that the change is decided, and that the next
-    /// writer carries it out.
+    /// When something can't be written: then nothing changed. [`Error::Unfinished`] alone says that the change is decided, and that
+    /// whoever looks next carries it out.
     pub fn commit(self, lockfile: &Lockfile, done: &str, files: Vec<FileChange>) -> Result<(), Error> {
         let mut history = self.store.history()?;
         history.extend(done.lines().map(str::to_owned));

@@ -2,7 +2,11 @@
 //!
 //! Compilers are this machine's, for want of images that have them; each checks that the template's Dockerfile says what was done here.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use pegboard_tests::server::Home;
@@ -12,12 +16,30 @@ use crate::{
     document, pegboard,
 };
 
+/// A home with one plugin, as `pegboard init` writes it.
+fn begin(name: &str, how: &[&str]) -> Result<(Home, PathBuf)> {
+    let home = Home::with(&[])?;
+    let folder = home.plugins().join(name);
+    let into = folder.display().to_string();
+    let arguments = [&["init", name], how, &["--into", &into]].concat();
+    let begun = pegboard(&home, &arguments)?;
+    ensure!(begun.status.success(), "init: {}", said(&begun));
+    Ok((home, folder))
+}
+
+/// The plugin is built and answers; nothing of it stays on the engine.
+fn counts(home: &Home) -> Result<()> {
+    let called = document(&pegboard(home, &["call", "count_words", "--arg", "text=one two three", "--json"])?)?;
+    ensure!(called.to_string().contains("\"words\":3"), "{called}");
+    fs::remove_dir_all(home.plugins())?;
+    fs::create_dir(home.plugins())?;
+    pegboard(home, &["container", "prune"])?;
+    Ok(())
+}
+
 /// The template in Rust, built here and run in an image that holds nothing else.
 pub(crate) fn a_static_binary_in_an_empty_image() -> Result<()> {
-    let home = Home::with(&[])?;
-    let folder = home.plugins().join("bare");
-    let into = folder.display().to_string();
-    ensure!(pegboard(&home, &["init", "bare", "--template", "container-rust", "--into", &into])?.status.success(), "init");
+    let (home, folder) = begin("bare", &["--template", "container-rust"])?;
     let target = std::env::temp_dir().join("pegboard-test-template-rust");
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--quiet", "--target", &host()?]).current_dir(&folder);
@@ -25,19 +47,12 @@ pub(crate) fn a_static_binary_in_an_empty_image() -> Result<()> {
     ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     fs::copy(target.join(host()?).join("release/server"), folder.join("server"))?;
     fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY server /server\nENTRYPOINT [\"/server\"]\n")?;
-    let called = document(&pegboard(&home, &["call", "count_words", "--arg", "text=one two three", "--json"])?)?;
-    ensure!(called.to_string().contains("\"words\":3"), "{called}");
-    fs::remove_dir_all(folder)?;
-    pegboard(&home, &["container", "prune"])?;
-    Ok(())
+    counts(&home)
 }
 
 /// The template in Go: its own test, then its static binary in an image that holds nothing else.
 pub(crate) fn the_template_in_go() -> Result<()> {
-    let home = Home::with(&[])?;
-    let folder = home.plugins().join("gopher");
-    let into = folder.display().to_string();
-    ensure!(pegboard(&home, &["init", "gopher", "--template", "container-go", "--into", &into])?.status.success(), "init");
+    let (home, folder) = begin("gopher", &["--template", "container-go"])?;
     let cache = std::env::temp_dir().join("pegboard-test-template-go");
     let go = |arguments: &[&str]| -> Result<()> {
         let mut command = Command::new("go");
@@ -62,29 +77,18 @@ pub(crate) fn the_template_in_go() -> Result<()> {
     );
     go(&["build", "-trimpath", "-ldflags", "-s -w", "-o", "server", "."])?;
     fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY server /server\nENTRYPOINT [\"/server\"]\n")?;
-    let called = document(&pegboard(&home, &["call", "count_words", "--arg", "text=one two three", "--json"])?)?;
-    ensure!(called.to_string().contains("\"words\":3"), "{called}");
-    fs::remove_dir_all(folder)?;
-    pegboard(&home, &["container", "prune"])?;
-    Ok(())
+    counts(&home)
 }
 
 /// The template in Node: its own tests, then its Dockerfile as it stands on a base that is this machine's node.
 pub(crate) fn the_template_in_node() -> Result<()> {
     let base = NodeBase::build()?;
-    let home = Home::with(&[])?;
-    let folder = home.plugins().join("noder");
-    let into = folder.display().to_string();
-    let arguments = ["init", "noder", "--template", "container-node", "--base-image", &base.image, "--into", &into];
-    ensure!(pegboard(&home, &arguments)?.status.success(), "init");
+    let (home, folder) = begin("noder", &["--template", "container-node", "--base-image", &base.image])?;
     let tests = Command::new("node").args(["--test", "tool.test.mjs"]).current_dir(&folder).output().context("node")?;
     ensure!(tests.status.success(), "the template's own tests: {}", said(&tests));
-    let called = document(&pegboard(&home, &["call", "count_words", "--arg", "text=one two three", "--json"])?)?;
-    ensure!(called.to_string().contains("\"words\":3"), "{called}");
     let refused = document(&pegboard(&home, &["call", "count_words", "--arg", "words=one", "--json"])?)?;
     ensure!(!refused.to_string().contains("\"words\":"), "a wrong argument is served: {refused}");
-    pegboard(&home, &["container", "prune"])?;
-    Ok(())
+    counts(&home)
 }
 
 /// An image with node and the libraries that it needs, and nothing else; it goes when it is dropped.
